@@ -1,0 +1,17 @@
+// Polite ends of a run: SIGTERM, SIGINT and SIGUSR1 set a flag that loops look at between steps. A
+// second signal ends the process at once.
+#pragma once
+
+namespace swath {
+
+// Installs the handlers; call once, before threads are started.
+void install_interrupt_handlers();
+
+// The signal that asked to stop, or 0. Cheap: meant to be asked after every step, and inside
+// evaluation and warm-up loops.
+int interrupt_signal();
+
+// For tests: forgets a signal seen.
+void clear_interrupt();
+
+}  // namespace swath

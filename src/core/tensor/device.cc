@@ -1,0 +1,105 @@
+#include "core/tensor/device.h"
+
+#include <ATen/ATen.h>
+#include <ATen/DeviceAccelerator.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "core/error.h"
+#include "core/log.h"
+
+namespace swath {
+namespace {
+
+// Looks for the plugin where the build and the installation put it. Loading it is all it takes:
+// its static initialisers register the CUDA kernels with LibTorch.
+std::string load_cuda_plugin() {
+  static const std::string failure = [] {
+    const char* override_path = std::getenv("SWATH_CUDA_PLUGIN");
+    const std::string name = override_path != nullptr ? override_path : "libswath_cuda.so";
+    if (dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return std::string();
+    return std::string(dlerror());
+  }();
+  return failure;
+}
+
+// The text behind "name :" in /proc/cpuinfo's first processor.
+std::string cpuinfo_field(const std::string& name) {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(':');
+    if (line.starts_with(name) && colon != std::string::npos && colon + 2 <= line.size()) {
+      return line.substr(colon + 2);
+    }
+  }
+  return {};
+}
+
+bool cpu_has(const std::string& flag) {
+  const std::string flags = " " + cpuinfo_field("flags") + " ";
+  return flags.find(" " + flag + " ") != std::string::npos;
+}
+
+bool nvidia_driver_is_there() { return std::ifstream("/proc/driver/nvidia/version").good(); }
+
+c10::DeviceIndex local_rank() {
+  for (const char* variable : {"LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK"}) {
+    if (const char* text = std::getenv(variable)) {
+      return static_cast<c10::DeviceIndex>(std::atoi(text));
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+c10::Device select_device(const std::string& name) {
+  if (name == "cpu" || (name == "auto" && !nvidia_driver_is_there())) return c10::Device(c10::kCPU);
+  const std::string failure = load_cuda_plugin();
+  if (failure.empty() && at::hasCUDA()) {
+    const c10::DeviceIndex count = at::accelerator::deviceCount();
+    if (count > 0) {
+      return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(local_rank() % count));
+    }
+  }
+  const std::string reason = !failure.empty() ? failure : "no GPU is visible";
+  if (name == "auto") {
+    log_warning(fmt::format("an NVIDIA driver is there, but its GPU is not used: {}.", reason));
+    return c10::Device(c10::kCPU);
+  }
+  throw UsageError(fmt::format("device cuda cannot be used: {}.", reason),
+                   "build the CUDA plugin with `SWATH_CUDA=1 ./swath build`, or take --device cpu.");
+}
+
+at::ScalarType select_precision(const std::string& name, c10::Device device, bool allow_slow) {
+  if (name == "fp32") return at::kFloat;
+  bool has_bfloat16 = false;
+  if (device.is_cpu()) {
+    has_bfloat16 = cpu_has("avx512_bf16") || cpu_has("amx_bf16");
+  } else {
+    has_bfloat16 = true;  // every GPU that LibTorch 2.11 supports for this has it from sm_80 on
+  }
+  // AVX512-BF16 exists, yet on short rows it gains little: "auto" takes it on GPUs and AMX only.
+  if (name == "auto") {
+    const bool is_fast = !device.is_cpu() || cpu_has("amx_bf16");
+    return is_fast ? at::kBFloat16 : at::kFloat;
+  }
+  if (name != "bf16") throw UsageError(fmt::format("precision {} is unknown.", name));
+  if (!has_bfloat16 && !allow_slow) {
+    throw UsageError("precision bf16: this processor only emulates it, hundreds of times slower.",
+                     "use precision=fp32 or auto.");
+  }
+  return at::kBFloat16;
+}
+
+std::string device_description(c10::Device device) {
+  if (!device.is_cpu()) return fmt::format("CUDA device {}", device.index());
+  const std::string model = cpuinfo_field("model name");
+  return fmt::format("{} ({} threads)", model.empty() ? "CPU" : model, at::get_num_threads());
+}
+
+}  // namespace swath

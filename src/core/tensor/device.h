@@ -1,0 +1,24 @@
+// Where a run computes, and in which precision.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <string>
+
+namespace swath {
+
+// "cpu", "cuda" (this rank's GPU) or "auto" (a GPU if one is usable). Loads the CUDA plugin when a
+// GPU is asked for or found. Throws UsageError saying what is missing when "cuda" cannot be had.
+c10::Device select_device(const std::string& name);
+
+// "auto" becomes bfloat16 where the processor multiplies it natively (CUDA sm_80 on, AMX,
+// AVX512-BF16) and float32 elsewhere: emulated bfloat16 is hundreds of times slower. "bf16" on a
+// processor without it is refused unless `allow_slow`.
+at::ScalarType select_precision(const std::string& name, c10::Device device,
+                                bool allow_slow = false);
+
+// Names for reports: "AMD EPYC 9654 (2 threads)", "NVIDIA H200".
+std::string device_description(c10::Device device);
+
+}  // namespace swath

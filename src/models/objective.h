@@ -1,0 +1,59 @@
+// What training and evaluation know of a model.
+//
+// B samples, C channels, N patches, D width.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/model_spec.h"
+#include "core/tensor/batch.h"
+#include "core/tensor/unit_runner.h"
+
+namespace torch::nn {
+class Module;
+}
+
+namespace swath::models {
+
+struct LossResult {
+  // Mean over the batch, float32, one element, attached to the graph, on the device.
+  at::Tensor loss;
+  // Values worth a log line, detached and left on the device: reading them is a host sync.
+  std::vector<std::pair<std::string, at::Tensor>> metrics;
+};
+
+// A model together with the loss it is trained on: MAE, SimMIM, classification.
+class Objective {
+ public:
+  virtual ~Objective() = default;
+
+  // One forward pass. All randomness (masks, drop path) is a function of the objective's seed, the
+  // batch's epoch and its sample ids, so any rank or test can replay it.
+  virtual LossResult loss(const Batch& batch, UnitRunner& runner) = 0;
+
+  // The parameters under the names of timm and MAE. Training may replace their storage (flat
+  // buffers, bfloat16), never their shapes.
+  virtual torch::nn::Module& module() = 0;
+  virtual const ModelSpec& spec() const = 0;
+};
+
+// The part of a model that turns images into features; what probes freeze.
+class Encoder {
+ public:
+  virtual ~Encoder() = default;
+
+  // Tokens after the final norm, (B, N + 1, D): row 0 is the CLS token, then the patches in
+  // row-major order. No masking.
+  virtual at::Tensor forward_features(const at::Tensor& images_BCHW, UnitRunner& runner) = 0;
+
+  virtual torch::nn::Module& module() = 0;
+  virtual const ModelSpec& spec() const = 0;
+};
+
+}  // namespace swath::models
