@@ -70,7 +70,7 @@ function(swath_tests room)
       endforeach()
       add_test(NAME ${room}.${stem} COMMAND ${program} "--gtest_filter=${suite}*" --gtest_brief=1)
       set_tests_properties(${room}.${stem} PROPERTIES LABELS ${label}
-        ENVIRONMENT "SWATH_HOME=${PROJECT_SOURCE_DIR};SWATH_PROGRAM=$<TARGET_FILE:swath>"
+        ENVIRONMENT "SWATH_HOME=${PROJECT_SOURCE_DIR};SWATH_PROGRAM=${PROJECT_BINARY_DIR}/bin/swath"
         FAIL_REGULAR_EXPRESSION "0 tests from 0 test suites ran")
     endforeach()
   endforeach()

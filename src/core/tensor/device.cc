@@ -6,6 +6,8 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 
@@ -94,6 +96,32 @@ at::ScalarType select_precision(const std::string& name, c10::Device device, boo
                      "use precision=fp32 or auto.");
   }
   return at::kBFloat16;
+}
+
+double measured_matmul_flops(c10::Device device, at::ScalarType type) {
+  at::NoGradGuard no_grad;
+  const int64_t size = device.is_cpu() ? 1024 : 8192;
+  const at::TensorOptions options = at::TensorOptions(at::kFloat).device(device);
+  const at::Tensor a = at::randn({size, size}, options).to(type);
+  const at::Tensor b = at::randn({size, size}, options).to(type);
+  at::Tensor product = at::mm(a, b);
+  const auto wait = [&] {
+    if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
+  };
+  wait();
+  double best = 0;
+  const auto begin = std::chrono::steady_clock::now();
+  auto now = begin;
+  while (now - begin < std::chrono::milliseconds(200)) {
+    const auto start = std::chrono::steady_clock::now();
+    constexpr int kRepeats = 4;
+    for (int i = 0; i < kRepeats; ++i) at::mm_out(product, a, b);
+    wait();
+    now = std::chrono::steady_clock::now();
+    const double seconds = std::chrono::duration<double>(now - start).count();
+    best = std::max(best, kRepeats * 2.0 * static_cast<double>(size * size * size) / seconds);
+  }
+  return best;
 }
 
 std::string device_description(c10::Device device) {

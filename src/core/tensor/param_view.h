@@ -22,7 +22,10 @@ struct ParamSegment {
 
 struct ParamView {
   at::Tensor local;  // one-dimensional, contiguous, float32: updated in place
-  at::Tensor grad;   // the same size
+  at::Tensor grad;   // the same size and device; float32
+  // The lower-precision copy that the model computes with; undefined when it computes with `local`.
+  // An optimizer writes the rounded result of its update here.
+  at::Tensor compute_copy;
   std::vector<ParamSegment> segments;
   // Sums a small tensor over all holders of a shard of the same parameters; absent: nothing is
   // sharded. Global norms and LARS ratios need it.

@@ -1,0 +1,92 @@
+#include "apps/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace swath::apps {
+namespace {
+
+// A setting as it was given, in order: the last one wins.
+struct Setting {
+  std::string key;
+  std::string value;
+};
+
+void add_field_option(CLI::App& app, const Field& field, std::vector<Setting>* settings) {
+  std::string names = "--" + field.key();
+  std::string name_of_flag = field.flag_name();
+  // `skip_bad` is typed `--skip-bad`; a key without a section is its own short name.
+  std::string dashed = field.key();
+  std::replace(dashed.begin(), dashed.end(), '_', '-');
+  if (dashed != field.key()) names += ",--" + dashed;
+  if (!name_of_flag.empty() && name_of_flag != field.key()) names += ",--" + name_of_flag;
+  const std::string help = fmt::format("{} [{}] ({})", field.help(), field.value_text(),
+                                       field.type_text());
+  const std::string key = field.key();
+  const auto store = [key, settings](const CLI::results_t& values) {
+    std::string text = values.empty() ? "true" : values.back();
+    settings->push_back({key, text});
+    return true;
+  };
+  CLI::Option* option = app.add_option(names, store, help);
+  if (field.is_switch()) {
+    option->expected(0, 1);
+  } else {
+    option->expected(1);
+  }
+  option->take_last()->type_name("")->group("Settings");
+}
+
+}  // namespace
+
+Arguments parse_arguments(const CommandSyntax& syntax, const std::vector<std::string>& arguments,
+                          FieldTable& fields,
+                          const std::function<std::string(const std::string&)>& recipe_text) {
+  CLI::App app(syntax.summary, "swath " + syntax.name);
+  app.footer("Example:\n  " + syntax.example);
+  Arguments parsed;
+  std::vector<std::string> config_files;
+  std::vector<std::string> assignments;
+  std::vector<Setting> settings;
+  if (!syntax.positionals.empty()) {
+    std::string names;
+    for (const std::string& name : syntax.positionals) names += (names.empty() ? "" : " ") + name;
+    app.add_option(names, parsed.positionals);
+  }
+  app.add_option("--config", config_files, "settings from a TOML file (repeatable)")
+      ->type_name("FILE");
+  app.add_option("--set", assignments, "one setting, key=value (repeatable)")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+  app.add_flag("--json", parsed.json, "print one JSON object as the last line of stdout");
+  app.add_flag("--overwrite", parsed.overwrite, "replace results that are there");
+  for (const Field& field : fields.fields()) add_field_option(app, field, &settings);
+  try {
+    // CLI11 wants the arguments in reverse.
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::CallForHelp&) {
+    std::fputs(app.help().c_str(), stdout);
+    parsed.help = true;
+    return parsed;
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(fmt::format("{}: {}", syntax.name, error.what()),
+                     fmt::format("`swath {} --help` lists the options.", syntax.name));
+  }
+  if (recipe_text && !parsed.positionals.empty()) {
+    fields.apply_toml(recipe_text(parsed.positionals.front()), parsed.positionals.front());
+  }
+  for (const std::string& file : config_files) fields.apply_toml(read_file(file), file);
+  for (const std::string& assignment : assignments) fields.apply_setting(assignment);
+  for (const Setting& setting : settings) {
+    fields.find(setting.key)->set(setting.value, "--" + setting.key);
+  }
+  return parsed;
+}
+
+}  // namespace swath::apps

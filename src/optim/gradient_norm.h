@@ -1,0 +1,22 @@
+// The global gradient norm, computed once per step: it feeds clipping, the finite check and the log.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "core/tensor/param_view.h"
+
+namespace swath::optim {
+
+struct GradientNorm {
+  at::Tensor norm;       // float32 scalar on the device: L2 over all views and shards
+  at::Tensor found_inf;  // float32 scalar on the device: 1 when norm or loss is not finite, else 0
+  at::Tensor divisor;    // max(1, norm / max_norm); undefined without clipping
+};
+
+// No host synchronisation. `loss` is the step's loss on the device; `max_norm` 0 means no clipping.
+GradientNorm measure_gradients(const std::vector<ParamView>& views, const at::Tensor& loss,
+                               double max_norm);
+
+}  // namespace swath::optim

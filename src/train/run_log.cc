@@ -1,0 +1,70 @@
+#include "train/run_log.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <chrono>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/log.h"
+
+namespace swath::train {
+namespace {
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string duration_text(double seconds) {
+  const auto total = static_cast<int64_t>(std::max(0.0, seconds));
+  if (total >= 3600) return fmt::format("{}h{:02d}m", total / 3600, total / 60 % 60);
+  return fmt::format("{}m{:02d}s", total / 60, total % 60);
+}
+
+std::string bar(double share) {
+  constexpr int kWidth = 20;
+  const int filled = static_cast<int>(std::lround(std::min(1.0, share) * kWidth));
+  return std::string(static_cast<size_t>(filled), '#') +
+         std::string(static_cast<size_t>(kWidth - filled), '.');
+}
+
+}  // namespace
+
+RunLog::RunLog(const std::filesystem::path& directory)
+    : path_(directory / "log.jsonl"), file_(path_, std::ios::app), events_(directory) {
+  if (!file_) throw Error(fmt::format("cannot write {}.", path_.string()));
+}
+
+void RunLog::write(const std::string& kind, Json fields) {
+  Json line = {{"kind", kind}, {"time", now_seconds()}};
+  line.update(fields);
+  file_ << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n' << std::flush;
+  if (!file_) {
+    throw Error(fmt::format("cannot write {}: the disk may be full.", path_.string()),
+                "the last checkpoint is complete; free some space and resume.");
+  }
+}
+
+void RunLog::step(const Json& fields, int64_t total_steps, double remaining_seconds) {
+  write("step", fields);
+  const auto step = fields.at("step").get<int64_t>();
+  for (const auto& [name, value] : fields.items()) {
+    if (value.is_number() && name != "step") events_.scalar("train/" + name, step, value);
+  }
+  events_.flush();
+  const std::string text =
+      fmt::format("[{}] step {}/{}  loss {:.4f}  {:.0f} img/s  wait {:.1f}%  peak {:.2f} GB  {} left",
+                  bar(static_cast<double>(step) / static_cast<double>(total_steps)), step,
+                  total_steps, fields.at("loss").is_number() ? fields.at("loss").get<double>() : NAN,
+                  fields.at("images_per_second").get<double>(),
+                  100 * fields.at("data_wait").get<double>(),
+                  fields.at("peak_bytes").get<double>() / 1e9, duration_text(remaining_seconds));
+  if (progress_is_interactive()) {
+    show_progress(text);
+  } else {
+    log_info(text);
+  }
+}
+
+}  // namespace swath::train

@@ -1,0 +1,40 @@
+// What a run tells while it goes: log.jsonl, TensorBoard events and one progress line.
+//
+// log.jsonl holds one JSON object per line, each with "kind" and "time" (seconds since 1970):
+//   run         command, machine, device, precision, model, data ... (once per start)
+//   step        step, epoch, loss, lr, grad_norm, images_per_second, step_seconds, data_wait,
+//               matmul_share, allocated_bytes, peak_bytes, and the objective's metrics
+//   checkpoint  step, path, seconds
+//   event       message
+//   end         steps, loss, seconds, images_per_second, peak_memory_bytes, reason
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include "core/json.h"
+#include "core/tensorboard.h"
+
+namespace swath::train {
+
+class RunLog {
+ public:
+  // Appends: a resumed run goes on in the same file.
+  explicit RunLog(const std::filesystem::path& directory);
+
+  // Adds "kind" and "time" and writes the line at once, so that a killed run loses nothing.
+  void write(const std::string& kind, Json fields);
+
+  // A step line, also as TensorBoard scalars and on the progress line.
+  void step(const Json& fields, int64_t total_steps, double remaining_seconds);
+
+ private:
+  std::filesystem::path path_;
+  std::ofstream file_;
+  EventWriter events_;
+};
+
+}  // namespace swath::train

@@ -1,0 +1,106 @@
+// The training loop: schedule, steps, logs, checkpoints, signals, ends.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "core/json.h"
+#include "data/loader.h"
+#include "models/objective.h"
+#include "optim/adamw.h"
+#include "optim/schedule.h"
+#include "sharding/local_parameters.h"
+#include "train/checkpoint.h"
+#include "train/options.h"
+#include "train/run_log.h"
+#include "train/step.h"
+
+namespace swath::train {
+
+struct OptimOptions {
+  optim::ScheduleOptions schedule;
+  optim::AdamWOptions adamw;
+  double warmup_fraction = 0;  // > 0: of the epochs, instead of warmup_epochs
+
+  void describe(FieldTable& fields);
+};
+
+struct TrainSummary {
+  int64_t steps = 0;
+  double loss = 0;               // mean over the last log window
+  double images_per_second = 0;  // median over log windows
+  double seconds = 0;            // of training in this process
+  double data_wait = 0;          // share of that time
+  int64_t peak_memory_bytes = 0;
+  int64_t skipped_steps = 0;
+  std::string checkpoint;        // path of the last one
+  std::string reason;            // "epochs", "max_minutes", "max_steps" or "signal N"
+  int signal = 0;
+};
+
+class Trainer {
+ public:
+  // `directory` receives log.jsonl, events and checkpoints/. References outlive the trainer. `rules`
+  // decide weight decay and learning-rate scale by parameter name.
+  Trainer(models::Objective& objective, data::Loader& loader, TrainOptions train,
+          OptimOptions optim, uint64_t seed, c10::Device device, std::filesystem::path directory,
+          const sharding::ParameterRules& rules = {});
+  ~Trainer();
+
+  // Continues from a checkpoint: weights, moments, averages, step and data position.
+  void resume(const Checkpoint& checkpoint);
+
+  // Chooses the number of epochs so that training takes `minutes`, by timing a few steps that leave
+  // no trace. Returns it; the caller saves it with the configuration.
+  double fit_epochs(double minutes);
+
+  // Trains to the end of the schedule, a limit or a signal; the last checkpoint is written in every
+  // case. `config` is the resolved configuration, stored in checkpoints; `header` opens the log.
+  TrainSummary run(const std::string& config, const Json& header);
+
+ private:
+  struct Pending;  // a step whose numbers are still on their way from the device
+  class Window;    // what happened since the last log line
+
+  int64_t total_steps() const;
+  double steps_per_epoch() const;
+  double learning_rate() const;
+  std::string reason_to_stop() const;
+  bool checkpoint_is_due() const;
+  void save();
+  void inspect_finished_steps(size_t leave);
+  void inspect(const Pending& pending);
+  void write_step_line(const Pending& pending, double loss, double norm);
+  NamedTensors state_tensors() const;
+
+  models::Objective& objective_;
+  data::Loader& loader_;
+  TrainOptions train_;
+  OptimOptions optim_;
+  uint64_t seed_;
+  c10::Device device_;
+  std::filesystem::path directory_;
+
+  std::unique_ptr<UnitRunner> runner_;
+  std::unique_ptr<sharding::LocalParameters> parameters_;
+  std::unique_ptr<optim::AdamW> optimizer_;
+  std::unique_ptr<TrainStep> step_;
+  std::unique_ptr<RunLog> log_;
+  std::unique_ptr<Window> window_;
+  std::deque<Pending> pending_;
+
+  std::string config_;
+  int64_t steps_done_ = 0;
+  int64_t last_saved_step_ = -1;
+  double matmul_flops_ = 0;
+  double start_wait_seconds_ = 0;
+  std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point last_save_;
+  TrainSummary summary_;
+};
+
+}  // namespace swath::train
