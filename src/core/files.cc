@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -143,6 +144,24 @@ fs::path make_output_directory(const std::string& requested, const std::string& 
   }
   fs::create_directories(directory);
   return directory;
+}
+
+std::string expand_environment(const std::string& text) {
+  std::string expanded;
+  size_t position = 0;
+  while (true) {
+    const size_t begin = text.find("${", position);
+    const size_t end = begin == std::string::npos ? begin : text.find('}', begin);
+    if (end == std::string::npos) return expanded + text.substr(position);
+    const std::string name = text.substr(begin + 2, end - begin - 2);
+    const char* value = std::getenv(name.c_str());
+    if (value == nullptr) {
+      throw UsageError(fmt::format("{}: the environment variable {} is not set.", text, name),
+                       fmt::format("export {}=FOLDER, or give the whole path.", name));
+    }
+    expanded += text.substr(position, begin - position) + value;
+    position = end + 1;
+  }
 }
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {

@@ -50,6 +50,9 @@ void sync_directory(const std::filesystem::path& directory);
 std::filesystem::path make_output_directory(const std::string& requested,
                                             const std::string& command, bool overwrite);
 
+// Replaces ${NAME} by the environment variable; throws UsageError when it is not set.
+std::string expand_environment(const std::string& text);
+
 // A file mapped into memory, read only.
 class MappedFile {
  public:
