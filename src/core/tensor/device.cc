@@ -13,20 +13,24 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/tensor/cuda_plugin.h"
 
 namespace swath {
 namespace {
 
-// Looks for the plugin where the build and the installation put it. Loading it is all it takes:
-// its static initialisers register the CUDA kernels with LibTorch.
-std::string load_cuda_plugin() {
-  static const std::string failure = [] {
-    const char* override_path = std::getenv("SWATH_CUDA_PLUGIN");
-    const std::string name = override_path != nullptr ? override_path : "libswath_cuda.so";
-    if (dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return std::string();
-    return std::string(dlerror());
-  }();
-  return failure;
+struct LoadedPlugin {
+  const CudaPlugin* plugin = nullptr;
+  std::string reason;  // why it is not there
+};
+
+LoadedPlugin load_cuda_plugin() {
+  const char* override_path = std::getenv("SWATH_CUDA_PLUGIN");
+  const std::string name = override_path != nullptr ? override_path : "libswath_cuda.so";
+  void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (library == nullptr) return {nullptr, dlerror()};
+  const auto entry = reinterpret_cast<CudaPluginEntry>(dlsym(library, kCudaPluginEntry));
+  if (entry == nullptr) return {nullptr, name + " is not a plugin of this program"};
+  return {entry(), {}};
 }
 
 // The text behind "name :" in /proc/cpuinfo's first processor.
@@ -59,10 +63,16 @@ c10::DeviceIndex local_rank() {
 
 }  // namespace
 
+const CudaPlugin* cuda_plugin(std::string* reason) {
+  static const LoadedPlugin loaded = load_cuda_plugin();
+  if (reason != nullptr) *reason = loaded.reason;
+  return loaded.plugin;
+}
+
 c10::Device select_device(const std::string& name) {
   if (name == "cpu" || (name == "auto" && !nvidia_driver_is_there())) return c10::Device(c10::kCPU);
-  const std::string failure = load_cuda_plugin();
-  if (failure.empty() && at::hasCUDA()) {
+  std::string failure;
+  if (cuda_plugin(&failure) != nullptr && at::hasCUDA()) {
     const c10::DeviceIndex count = at::accelerator::deviceCount();
     if (count > 0) {
       return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(local_rank() % count));
@@ -83,11 +93,11 @@ at::ScalarType select_precision(const std::string& name, c10::Device device, boo
   if (device.is_cpu()) {
     has_bfloat16 = cpu_has("avx512_bf16") || cpu_has("amx_bf16");
   } else {
-    has_bfloat16 = true;  // every GPU that LibTorch 2.11 supports for this has it from sm_80 on
+    has_bfloat16 = cuda_plugin(nullptr)->compute_capability(device.index()) >= 80;
   }
   // AVX512-BF16 exists, yet on short rows it gains little: "auto" takes it on GPUs and AMX only.
   if (name == "auto") {
-    const bool is_fast = !device.is_cpu() || cpu_has("amx_bf16");
+    const bool is_fast = device.is_cpu() ? cpu_has("amx_bf16") : has_bfloat16;
     return is_fast ? at::kBFloat16 : at::kFloat;
   }
   if (name != "bf16") throw UsageError(fmt::format("precision {} is unknown.", name));
@@ -125,7 +135,7 @@ double measured_matmul_flops(c10::Device device, at::ScalarType type) {
 }
 
 std::string device_description(c10::Device device) {
-  if (!device.is_cpu()) return fmt::format("CUDA device {}", device.index());
+  if (!device.is_cpu()) return cuda_plugin(nullptr)->device_name(device.index());
   const std::string model = cpuinfo_field("model name");
   return fmt::format("{} ({} threads)", model.empty() ? "CPU" : model, at::get_num_threads());
 }

@@ -1,0 +1,84 @@
+// swath: one program, many commands.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "apps/commands.h"
+#include "apps/version.h"
+#include "core/error.h"
+#include "core/interrupt.h"
+#include "core/log.h"
+#include "core/tensor/memory.h"
+
+namespace swath::apps {
+namespace {
+
+std::string overview() {
+  std::string text =
+      "swath pretrains vision foundation models on satellite data.\n\n"
+      "Usage: swath COMMAND [OPTIONS]\n\n";
+  for (const Command& command : commands()) {
+    text += fmt::format("  {:<12} {}\n", command.syntax.name, command.syntax.summary);
+  }
+  return text + "\n`swath COMMAND --help` shows options and an example; start with `swath demo`.\n";
+}
+
+const Command& find_command(const std::string& name) {
+  for (const Command& command : commands()) {
+    if (command.syntax.name == name) return command;
+  }
+  throw UsageError(fmt::format("unknown command `{}`.", name), "`swath --help` lists the commands.");
+}
+
+void print(const Outcome& outcome, bool as_json) {
+  end_progress();
+  if (as_json) {
+    fmt::print("{}\n", outcome.json.dump(-1, ' ', false, Json::error_handler_t::replace));
+  } else if (!outcome.text.empty()) {
+    fmt::print("{}\n", outcome.text);
+  }
+}
+
+int run(const Words& words) {
+  if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+    std::fputs(overview().c_str(), words.empty() ? stderr : stdout);
+    return words.empty() ? 2 : 0;
+  }
+  if (words[0] == "--version") {
+    fmt::print("{}\n", version_text());
+    return 0;
+  }
+  const Command& command = find_command(words[0]);
+  const Words rest(words.begin() + 1, words.end());
+  const Outcome outcome = command.run(command.syntax, rest);
+  print(outcome, std::find(rest.begin(), rest.end(), "--json") != rest.end());
+  return outcome.exit_code;
+}
+
+int report_failure(const std::string& message, int exit_code) {
+  end_progress();
+  fmt::print(stderr, "swath: error: {}\n", message);
+  return exit_code;
+}
+
+}  // namespace
+}  // namespace swath::apps
+
+int main(int argc, char** argv) {
+  using swath::apps::report_failure;
+  swath::install_interrupt_handlers();
+  swath::install_memory_counter();
+  try {
+    return swath::apps::run({argv + 1, argv + argc});
+  } catch (const swath::UsageError& error) {
+    return report_failure(error.what(), 2);
+  } catch (const swath::Error& error) {
+    return report_failure(error.what(), 1);
+  } catch (const std::bad_alloc&) {
+    return report_failure("out of memory.\nHINT: lower the batch size.", 1);
+  } catch (const std::exception& error) {
+    return report_failure(error.what(), 1);
+  }
+}

@@ -1,0 +1,186 @@
+#include "apps/pretrain.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/torch.h>
+
+#include <optional>
+
+#include "apps/commands.h"
+#include "apps/recipes.h"
+#include "apps/version.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/interrupt.h"
+#include "core/log.h"
+#include "core/tensor/device.h"
+#include "data/normalization.h"
+#include "ops/backend.h"
+#include "train/checkpoint.h"
+
+namespace swath::apps {
+namespace fs = std::filesystem;
+namespace {
+
+// The checkpoint to go on from, if any.
+std::optional<train::Checkpoint> checkpoint_to_resume(const PretrainOptions& options) {
+  if (options.resume == "none") return std::nullopt;
+  if (options.resume != "auto") return train::find_checkpoint(options.resume);
+  if (options.run.output.empty()) return std::nullopt;
+  std::vector<train::Checkpoint> found =
+      train::list_checkpoints(fs::path(options.run.output) / "checkpoints");
+  if (found.empty()) return std::nullopt;
+  return found.back();
+}
+
+// A resumed run must be the same run: lists every setting that differs and matters.
+void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoint) {
+  PretrainOptions saved_options;
+  FieldTable saved = make_field_table(saved_options);
+  saved.apply_toml(checkpoint.config, (checkpoint.path / "index.json").string());
+  const bool epochs_were_fitted = options.train.fit_minutes > 0;
+  std::vector<std::string> differences;
+  const FieldTable current = make_field_table(options);
+  for (const Field& field : current.fields()) {
+    const std::string& key = field.key();
+    if (train::may_change_on_resume(key)) continue;
+    if (epochs_were_fitted && (key == "train.epochs" || key == "train.fit_minutes")) continue;
+    // Left to the data: the checkpoint's values are taken.
+    if (key.starts_with("normalization.") && field.value_text() == "[]") continue;
+    const std::string saved_value = saved.find(key)->value_text();
+    if (saved_value != field.value_text()) {
+      differences.push_back(
+          fmt::format("{} was {}, is {}", key, saved_value, field.value_text()));
+    }
+  }
+  if (!differences.empty()) {
+    throw UsageError(fmt::format("checkpoint {} belongs to another run: {}.",
+                                 checkpoint.path.string(), fmt::join(differences, "; ")),
+                     "use the settings of its config.toml, or start anew with resume=none and "
+                     "another output.");
+  }
+  options.normalization = saved_options.normalization;
+  options.train.epochs = saved_options.train.epochs;
+  options.train.fit_minutes = 0;
+}
+
+void complete_normalization(PretrainOptions& options, const data::Dataset& dataset) {
+  if (!options.normalization.mean.empty()) return;
+  log_info("computing the mean and standard deviation of every band.");
+  const data::Normalization computed =
+      data::compute_normalization(dataset, options.transform.bands, options.data.skip_bad);
+  options.normalization = {computed.mean, computed.standard_deviation};
+}
+
+Json run_header(const PretrainOptions& options, const models::Objective& objective,
+                const data::Dataset& dataset, c10::Device device, const std::string& command) {
+  const ModelSpec& spec = objective.spec();
+  return {{"command", command},
+          {"commit", commit()},
+          {"device", device_description(device)},
+          {"precision", c10::toString(select_precision(options.train.precision, device))},
+          {"ops", ops::backend_description()},
+          {"model",
+           {{"name", spec.name},
+            {"width", spec.width},
+            {"depth", spec.depth},
+            {"heads", spec.heads},
+            {"patch", spec.patch},
+            {"image_size", spec.image_size},
+            {"channels", spec.channels},
+            {"parameters", spec.parameter_count(true)},
+            {"train_gflops_per_image", spec.train_flops / 1e9}}},
+          {"data", {{"description", dataset.description()}, {"samples", dataset.size()}}},
+          {"batch_size", options.train.batch_size},
+          {"epochs", options.train.epochs},
+          {"seed", options.run.seed}};
+}
+
+}  // namespace
+
+Json pretrain(PretrainOptions options, const std::string& command, bool overwrite) {
+  // 1. Where, and whether this continues an earlier run.
+  ops::set_backend(options.run.ops);
+  if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
+  const c10::Device device = select_device(options.run.device);
+  const std::optional<train::Checkpoint> checkpoint =
+      overwrite ? std::nullopt : checkpoint_to_resume(options);
+  if (checkpoint) check_same_run(options, *checkpoint);
+  const bool continues_in_place =
+      checkpoint && fs::exists(fs::path(options.run.output) / "config.toml");
+  const fs::path directory =
+      continues_in_place ? fs::path(options.run.output)
+                         : make_output_directory(options.run.output, command, overwrite);
+  options.run.output = directory.string();
+
+  // 2. Data.
+  const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(options.data);
+  complete_normalization(options, *dataset);
+  const data::Transform transform(
+      options.transform, {options.normalization.mean, options.normalization.standard_deviation});
+  data::LoaderOptions loader_options = options.loader;
+  loader_options.batch_size = options.train.batch_size / options.train.accumulation;
+  loader_options.skip_bad = options.data.skip_bad;
+  const auto seed = static_cast<uint64_t>(options.run.seed);
+  data::Loader loader(dataset, transform, loader_options, seed, device);
+
+  // 3. Model and training.
+  options.model.channels = transform.channels();
+  const std::unique_ptr<models::Objective> objective =
+      models::make_objective(options.objective, options.model, seed);
+  train::Trainer trainer(*objective, loader, options.train, options.optim, seed, device, directory);
+  if (checkpoint) {
+    trainer.resume(*checkpoint);
+    log_info(fmt::format("resuming from {} at step {}.", checkpoint->path.string(),
+                         checkpoint->step));
+  } else if (options.train.fit_minutes > 0) {
+    options.train.epochs = trainer.fit_epochs(options.train.fit_minutes);
+  }
+
+  // 4. Train. The resolved configuration is saved before the first step and with every checkpoint.
+  const std::string config = make_field_table(options).to_toml();
+  write_file_atomically(directory / "config.toml", config);
+  log_info(fmt::format("{}: {} parameters, {} images, {} epochs, {}; results in {}.",
+                       objective->spec().name, objective->spec().parameter_count(true),
+                       dataset->size(), options.train.epochs, device_description(device),
+                       directory.string()));
+  const train::TrainSummary summary =
+      trainer.run(config, run_header(options, *objective, *dataset, device, command));
+  return {{"steps", summary.steps},
+          {"loss", summary.loss},
+          {"images_per_second", summary.images_per_second},
+          {"checkpoint", summary.checkpoint},
+          {"peak_memory_bytes", summary.peak_memory_bytes},
+          {"resumed_from", checkpoint ? Json(checkpoint->path.string()) : Json()},
+          {"output", directory.string()},
+          {"seconds", summary.seconds},
+          {"data_wait", summary.data_wait},
+          {"skipped_steps", summary.skipped_steps},
+          {"skipped_samples", loader.skipped_samples()},
+          {"epochs", options.train.epochs},
+          {"reason", summary.reason},
+          {"signal", summary.signal}};
+}
+
+Outcome run_pretrain(const CommandSyntax& syntax, const Words& words) {
+  PretrainOptions options;
+  FieldTable fields = make_field_table(options);
+  const Arguments arguments = parse_arguments(
+      syntax, words, fields, [](const std::string& name) { return find_recipe(name).toml; });
+  Outcome outcome;
+  if (arguments.help) return outcome;
+  options.data.root = expand_environment(options.data.root);
+  options.data.exclude_list = expand_environment(options.data.exclude_list);
+  outcome.json = pretrain(options, "pretrain", arguments.overwrite);
+  const int signal = outcome.json.at("signal");
+  // Stopped from outside: the checkpoint is there, but the work is not done.
+  if (signal != 0) outcome.exit_code = 128 + signal;
+  outcome.text = fmt::format("{} steps, loss {:.4f}, {:.1f} images/s; checkpoint {}",
+                             outcome.json.at("steps").get<int64_t>(),
+                             outcome.json.at("loss").get<double>(),
+                             outcome.json.at("images_per_second").get<double>(),
+                             outcome.json.at("checkpoint").get<std::string>());
+  return outcome;
+}
+
+}  // namespace swath::apps

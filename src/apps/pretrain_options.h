@@ -1,0 +1,71 @@
+// All settings of `swath pretrain`, the type behind a recipe and a run's config.toml.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "data/transform.h"
+#include "models/registry.h"
+#include "train/options.h"
+#include "train/trainer.h"
+
+namespace swath::apps {
+
+// Per-band statistics; empty lists are computed from the data and stored with the run.
+struct NormalizationOptions {
+  std::vector<double> mean;
+  std::vector<double> standard_deviation;
+
+  void describe(FieldTable& fields) {
+    fields.add("mean", &mean, "per band, in stored units; empty: computed from the data");
+    fields.add("standard_deviation", &standard_deviation, "per band; empty: computed from the data");
+  }
+};
+
+// Where a command runs and writes.
+struct RunOptions {
+  std::string output;
+  std::string device = "auto";
+  std::string ops = "fused";
+  int64_t seed = 0;
+  int64_t threads = 0;
+
+  void describe(FieldTable& fields) {
+    fields.add("output", &output, "directory for results; empty: runs/COMMAND-N");
+    fields.add("device", &device, "where to compute").one_of({"auto", "cpu", "cuda"});
+    fields.add("ops", &ops, "operators: plain ATen or our fused ones").one_of({"fused", "reference"});
+    fields.add("seed", &seed, "of everything random").at_least(0);
+    fields.add("threads", &threads, "compute threads; 0: one per processor core").at_least(0);
+  }
+};
+
+struct PretrainOptions {
+  RunOptions run;
+  std::string objective = "mae";
+  std::string resume = "auto";
+  models::ModelOptions model;
+  data::DatasetOptions data;
+  data::TransformOptions transform;
+  data::LoaderOptions loader;
+  NormalizationOptions normalization;
+  train::OptimOptions optim;
+  train::TrainOptions train;
+
+  void describe(FieldTable& fields) {
+    run.describe(fields);
+    fields.add("objective", &objective, "what is learned").one_of({"mae"});
+    fields.add("resume", &resume, "auto: the newest checkpoint in output; none; or a path");
+    fields.section("model", model);
+    fields.section("data", data);
+    fields.section("transform", transform);
+    fields.section("loader", loader);
+    fields.section("normalization", normalization);
+    fields.section("optim", optim);
+    fields.section("train", train);
+  }
+};
+
+}  // namespace swath::apps

@@ -1,0 +1,25 @@
+// Recipes: complete settings of a run, embedded in the program. The files are recipes/*.toml.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace swath::apps {
+
+// A recipe's head is a block of comment lines `# key: value`.
+struct Recipe {
+  std::string name;
+  std::string toml;      // the whole file
+  std::string summary;
+  std::string command;
+  std::string hardware;
+  std::string time;
+  std::string expect;    // the result to expect, and where it was measured
+};
+
+const std::vector<Recipe>& recipes();
+
+// An embedded recipe by name, or a TOML file by path. Throws UsageError listing the names.
+Recipe find_recipe(const std::string& name_or_path);
+
+}  // namespace swath::apps

@@ -1,0 +1,112 @@
+#include "train/checkpoint.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace swath::train {
+namespace {
+namespace fs = std::filesystem;
+
+class CheckpointFiles : public testing::Test {
+ protected:
+  CheckpointFiles()
+      : directory_(fs::temp_directory_path() / ("swath_checkpoint_" + std::to_string(getpid()))) {
+    fs::remove_all(directory_);
+    fs::create_directories(directory_);
+  }
+  ~CheckpointFiles() override { fs::remove_all(directory_); }
+
+  static NamedTensors tensors(float value) {
+    return {{"model/weight", torch::full({3, 4}, value)},
+            {"model/bias", torch::full({4}, value + 1)},
+            {"optimizer/step", torch::tensor(value)}};
+  }
+  fs::path save(int64_t step) {
+    return save_checkpoint(directory_, step, tensors(static_cast<float>(step)), {{"seed", 7}},
+                           "seed = 7\n");
+  }
+  std::string error_of(const std::function<void()>& action) {
+    try {
+      action();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "(no error)";
+  }
+  fs::path directory_;
+};
+
+TEST_F(CheckpointFiles, LoadsWhatWasSaved) {
+  const Checkpoint checkpoint = open_checkpoint(save(5));
+  EXPECT_EQ(checkpoint.step, 5);
+  EXPECT_EQ(checkpoint.state.at("seed"), 7);
+  EXPECT_EQ(checkpoint.config, "seed = 7\n");
+  const NamedTensors target = tensors(0);
+  load_checkpoint(checkpoint, target);
+  EXPECT_TRUE(at::equal(target[0].second, torch::full({3, 4}, 5.0F)));
+  EXPECT_EQ(target[2].second.item<float>(), 5.0F);
+}
+
+TEST_F(CheckpointFiles, DirectoriesWithoutTheMarkAreNeverRead) {
+  save(1);
+  const fs::path killed = save(2);
+  fs::remove(killed / "COMPLETE");
+  fs::create_directories(directory_ / ".partial-step_00000003-1");
+  EXPECT_EQ(find_checkpoint(directory_).step, 1);
+  EXPECT_THROW(open_checkpoint(killed), Error);
+}
+
+TEST_F(CheckpointFiles, AFlippedByteIsFoundAndNothingIsLoaded) {
+  const fs::path path = save(3);
+  std::fstream file(path / "rank_00000.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-1, std::ios::end);
+  file.put('\x55');
+  file.close();
+  const NamedTensors target = tensors(0);
+  const std::string error =
+      error_of([&] { load_checkpoint(open_checkpoint(path), target); });
+  EXPECT_NE(error.find("optimizer/step"), std::string::npos) << error;
+  EXPECT_NE(error.find("checksum"), std::string::npos) << error;
+  EXPECT_EQ(target[0].second.max().item<float>(), 0.0F);
+}
+
+TEST_F(CheckpointFiles, ATruncatedShardIsFound) {
+  const fs::path path = save(3);
+  fs::resize_file(path / "rank_00000.safetensors", fs::file_size(path / "rank_00000.safetensors") - 4);
+  EXPECT_THROW(load_checkpoint(open_checkpoint(path), tensors(0)), Error);
+}
+
+TEST_F(CheckpointFiles, AnotherModelIsRefusedWithTheDifferences) {
+  const Checkpoint checkpoint = open_checkpoint(save(3));
+  const NamedTensors other = {{"model/weight", torch::zeros({3, 5})},
+                              {"model/head", torch::zeros({1})},
+                              {"optimizer/step", torch::zeros({})}};
+  const std::string error = error_of([&] { load_checkpoint(checkpoint, other); });
+  for (const char* part : {"model/weight has shape [3, 4] there and [3, 5] here",
+                           "model/head is missing", "model/bias is only in the checkpoint"}) {
+    EXPECT_NE(error.find(part), std::string::npos) << error;
+  }
+}
+
+TEST_F(CheckpointFiles, RotationKeepsTheNewestAndTheMilestones) {
+  for (int64_t step = 1; step <= 6; ++step) save(step);
+  delete_old_checkpoints(directory_, 2, 3);
+  std::vector<int64_t> steps;
+  for (const Checkpoint& checkpoint : list_checkpoints(directory_)) steps.push_back(checkpoint.step);
+  EXPECT_EQ(steps, (std::vector<int64_t>{3, 5, 6}));
+}
+
+TEST_F(CheckpointFiles, SavingTheSameStepAgainReplacesIt) {
+  save(4);
+  save_checkpoint(directory_, 4, tensors(9), {}, "");
+  EXPECT_EQ(read_checkpoint_tensor(find_checkpoint(directory_), "optimizer/step").item<float>(), 9);
+}
+
+}  // namespace
+}  // namespace swath::train
