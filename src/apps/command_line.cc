@@ -1,9 +1,12 @@
 #include "apps/command_line.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <set>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -11,20 +14,39 @@
 namespace swath::apps {
 namespace {
 
+// Options that every command has; no field may shorten itself to one of them.
+const std::set<std::string> kCommonOptions = {"config", "set", "json", "overwrite", "help"};
+
 // A setting as it was given, in order: the last one wins.
 struct Setting {
   std::string key;
   std::string value;
 };
 
-void add_field_option(CLI::App& app, const Field& field, std::vector<Setting>* settings) {
-  std::string names = "--" + field.key();
-  std::string name_of_flag = field.flag_name();
-  // `skip_bad` is typed `--skip-bad`; a key without a section is its own short name.
-  std::string dashed = field.key();
-  std::replace(dashed.begin(), dashed.end(), '_', '-');
-  if (dashed != field.key()) names += ",--" + dashed;
-  if (!name_of_flag.empty() && name_of_flag != field.key()) names += ",--" + name_of_flag;
+std::string last_part(const std::string& key) { return key.substr(key.rfind('.') + 1); }
+
+// `--data.root`; also `--root` when no other field ends so, `--skip-bad` for skip_bad, and the
+// field's own short name.
+std::string option_names(const Field& field, const FieldTable& table) {
+  std::vector<std::string> names = {field.key()};
+  const std::string last = last_part(field.key());
+  const auto same = std::count_if(
+      table.fields().begin(), table.fields().end(), [&](const Field& other) {
+        return last_part(other.key()) == last || other.flag_name() == last;
+      });
+  if (same == 1 && !kCommonOptions.contains(last)) names.push_back(last);
+  if (!field.flag_name().empty()) names.push_back(field.flag_name());
+  std::set<std::string> unique;
+  for (std::string name : names) {
+    unique.insert("--" + name);
+    std::replace(name.begin(), name.end(), '_', '-');
+    unique.insert("--" + name);
+  }
+  return fmt::format("{}", fmt::join(unique, ","));
+}
+
+void add_field_option(CLI::App& app, const Field& field, const FieldTable& table,
+                      std::vector<Setting>* settings) {
   const std::string help = fmt::format("{} [{}] ({})", field.help(), field.value_text(),
                                        field.type_text());
   const std::string key = field.key();
@@ -33,7 +55,7 @@ void add_field_option(CLI::App& app, const Field& field, std::vector<Setting>* s
     settings->push_back({key, text});
     return true;
   };
-  CLI::Option* option = app.add_option(names, store, help);
+  CLI::Option* option = app.add_option(option_names(field, table), store, help);
   if (field.is_switch()) {
     option->expected(0, 1);
   } else {
@@ -66,7 +88,7 @@ Arguments parse_arguments(const CommandSyntax& syntax, const std::vector<std::st
       ->take_all();
   app.add_flag("--json", parsed.json, "print one JSON object as the last line of stdout");
   app.add_flag("--overwrite", parsed.overwrite, "replace results that are there");
-  for (const Field& field : fields.fields()) add_field_option(app, field, &settings);
+  for (const Field& field : fields.fields()) add_field_option(app, field, fields, &settings);
   try {
     // CLI11 wants the arguments in reverse.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));

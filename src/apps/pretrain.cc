@@ -47,6 +47,7 @@ void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoin
     if (epochs_were_fitted && (key == "train.epochs" || key == "train.fit_minutes")) continue;
     // Left to the data: the checkpoint's values are taken.
     if (key.starts_with("normalization.") && field.value_text() == "[]") continue;
+    if ((key == "model.channels" || key == "model.image_size") && field.value_text() == "0") continue;
     const std::string saved_value = saved.find(key)->value_text();
     if (saved_value != field.value_text()) {
       differences.push_back(
@@ -62,14 +63,38 @@ void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoin
   options.normalization = saved_options.normalization;
   options.train.epochs = saved_options.train.epochs;
   options.train.fit_minutes = 0;
+  options.model = saved_options.model;
 }
 
 void complete_normalization(PretrainOptions& options, const data::Dataset& dataset) {
-  if (!options.normalization.mean.empty()) return;
-  log_info("computing the mean and standard deviation of every band.");
-  const data::Normalization computed =
-      data::compute_normalization(dataset, options.transform.bands, options.data.skip_bad);
-  options.normalization = {computed.mean, computed.standard_deviation};
+  NormalizationOptions& normalization = options.normalization;
+  if (normalization.mean.empty()) {
+    log_info("computing the mean and standard deviation of every band.");
+    data::NormalizationOptions how;
+    how.bands = options.transform.bands;
+    how.skip_bad = options.data.skip_bad;
+    const data::BandNormalization computed = data::compute_normalization(dataset, how);
+    normalization.mean = computed.normalization().mean;
+    normalization.standard_deviation = computed.normalization().standard_deviation;
+  }
+  const auto count = static_cast<int64_t>(normalization.mean.size());
+  if (normalization.bands.empty()) {
+    normalization.bands = data::band_names_of(dataset, options.transform.bands, count);
+  }
+}
+
+// The model takes what the data gives: its channels and its image size.
+void fit_model_to_data(PretrainOptions& options) {
+  const auto channels = static_cast<int64_t>(options.normalization.mean.size());
+  const auto take = [](int64_t& of_model, int64_t of_data, const char* what) {
+    if (of_model == 0) of_model = of_data;
+    if (of_model == of_data) return;
+    throw UsageError(fmt::format("model.{} is {}, the data has {}.", what, of_model, of_data),
+                     fmt::format("leave model.{} out, or choose bands and size of the transform.",
+                                 what));
+  };
+  take(options.model.channels, channels, "channels");
+  take(options.model.image_size, options.transform.size, "image_size");
 }
 
 Json run_header(const PretrainOptions& options, const models::Objective& objective,
@@ -116,6 +141,7 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
   // 2. Data.
   const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(options.data);
   complete_normalization(options, *dataset);
+  fit_model_to_data(options);
   const data::Transform transform(
       options.transform, {options.normalization.mean, options.normalization.standard_deviation});
   data::LoaderOptions loader_options = options.loader;
@@ -125,9 +151,7 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
   data::Loader loader(dataset, transform, loader_options, seed, device);
 
   // 3. Model and training.
-  options.model.channels = transform.channels();
-  const std::unique_ptr<models::Objective> objective =
-      models::make_objective(options.objective, options.model, seed);
+  const std::shared_ptr<models::Objective> objective = models::make_objective(options.model, seed);
   train::Trainer trainer(*objective, loader, options.train, options.optim, seed, device, directory);
   if (checkpoint) {
     trainer.resume(*checkpoint);

@@ -18,10 +18,12 @@ namespace swath::apps {
 struct NormalizationOptions {
   std::vector<double> mean;
   std::vector<double> standard_deviation;
+  std::vector<std::string> bands;
 
   void describe(FieldTable& fields) {
     fields.add("mean", &mean, "per band, in stored units; empty: computed from the data");
     fields.add("standard_deviation", &standard_deviation, "per band; empty: computed from the data");
+    fields.add("bands", &bands, "names of the bands; empty: as the data names them");
   }
 };
 

@@ -1,6 +1,7 @@
 #include "apps/recipes.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <filesystem>
 #include <sstream>

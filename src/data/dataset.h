@@ -31,6 +31,8 @@ class Dataset {
   // Empty when there are no labels.
   virtual const std::vector<std::string>& class_names() const = 0;
   virtual std::string description() const = 0;
+  // As the source names them; empty when it does not say.
+  virtual std::vector<std::string> band_names() const { return {}; }
 };
 
 // Names a dataset: `root` is a folder (flat, or one folder per class), a record shard or a folder
@@ -39,6 +41,7 @@ struct DatasetOptions {
   std::string root;
   std::string list;
   std::string exclude_list;  // names left out, such as probe images kept out of pretraining
+  std::string labels = "top";  // class of an image in a folder: top or leaf folder, or none
   bool skip_bad = false;
 
   void describe(FieldTable& fields);

@@ -2,6 +2,17 @@
 //
 // Formats: JPEG (libjpeg-turbo), PNG (libpng), NumPy .npy, and what GDAL reads (TIFF, GeoTIFF,
 // JPEG 2000 ...) when swath was built with GDAL. The format is told by the content, not by the name.
+//
+// What becomes of a file's pixels:
+//   JPEG    gray (1 band) or RGB (3), uint8, bit-equal to Pillow's. CMYK is refused. The orientation
+//           tag of cameras is not applied.
+//   PNG     gray 1, gray + alpha 2, RGB 3, RGBA 4, palette 3 bands (a transparent colour stays
+//           opaque); uint8, or uint16 for 16 bits; gray of 1, 2, 4 bits is spread over 0..255.
+//   .npy    little-endian u1, u2, i2, f4, and f8 turned to float32, in C order. (H, W) is one band.
+//           Of three dimensions the odd one out of a square is the band count, else the smaller of
+//           first and last; in doubt the last: (64, 64, 12), (12, 64, 64), (480, 640, 3), (7, 7, 7).
+//   GDAL    Byte, UInt16, Int16, Float32 as they are, other real types turned to float32. Palettes
+//           stay indices.
 // Thread rule: all functions may be called from many threads at once.
 #pragma once
 
@@ -9,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -74,15 +86,41 @@ struct ImageSource {
 struct DecodeOptions {
   std::optional<Region> region;     // absent: the whole image
   std::vector<int64_t> bands;       // 0-based selection in this order; empty: all
-  // JPEG only: decode at 1/scale of the size (1, 2, 4, 8), then `region` counts full-size pixels and
-  // the result has about region / scale pixels. For pretraining crops, never for evaluation.
+  // JPEG only (others ignore it): decode at 1/scale of the size (1, 2, 4, 8). `region` still counts
+  // full-size pixels; the result covers it: columns floor(left / scale) to ceil(right / scale) of the
+  // smaller image, rows alike. For pretraining crops, never for evaluation.
   int jpeg_scale = 1;
   // Refuses to hold more than this many bytes of decoded pixels at once.
   int64_t memory_limit_bytes = int64_t{1} << 31;
 };
 
-// Throw BadSample naming the source when it is missing, empty, truncated, or not an image.
+// Throw BadSample naming the source when it is missing, empty, truncated, or not an image, and when
+// the region or a band lies outside it. A JPEG, PNG or .npy cut off after the region is refused too.
 ImageInfo read_image_info(const ImageSource& source);
 Image decode_image(const ImageSource& source, const DecodeOptions& options = {});
+
+class ImageCodec;
+
+// A source opened once, for callers that choose the region after seeing the size. Errors as above.
+// Thread rule: one thread at a time per reader.
+class ImageReader {
+ public:
+  explicit ImageReader(const ImageSource& source);
+  ~ImageReader();
+  ImageReader(const ImageReader&) = delete;
+  ImageReader& operator=(const ImageReader&) = delete;
+
+  const ImageInfo& info() const;
+  // Fills `image`, reusing its memory. May be called again.
+  void read(const DecodeOptions& options, Image* image);
+
+ private:
+  std::string name_;
+  std::unique_ptr<ImageCodec> codec_;
+};
+
+// 8-bit images of 1 (gray), 3 (RGB) or 4 (RGBA) bands as PNG; throw Error on others.
+std::vector<std::byte> encode_png(const Image& image);
+void write_png(const std::filesystem::path& path, const Image& image);
 
 }  // namespace swath::data

@@ -1,4 +1,15 @@
 // Batches, decoded ahead by worker threads.
+//
+//   Loader loader(dataset, transform, {.batch_size = 256}, seed, device, rank, world_size);
+//   for (...) { Batch batch = loader.next(); ... }          // training: endless
+//
+//   Loader loader(dataset, transform, {.shuffle = false, .drop_last = false}, seed, device);
+//   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) { Batch batch = loader.next(); ... }
+//                                                           // evaluation: every sample once, in order
+//
+// Workers claim samples from one atomic counter and write them into a ring of batch slots; locks are
+// taken once per batch, never per sample. The batches are the same for any number of workers.
+// Thread rule: one thread at a time uses a Loader; the dataset is read by its workers.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -22,13 +33,18 @@ struct LoaderOptions {
   int64_t prefetch_batches = 3;   // decoded ahead
   bool shuffle = true;
   bool drop_last = true;          // false: the last batch of an epoch may be smaller
-  bool skip_bad = false;          // replace unusable samples by the next usable ones, and count them
+  // Unusable samples are counted and listed instead of thrown. When shuffling, the next usable
+  // sample of the order takes the place; in order (evaluation), the batch becomes smaller.
+  bool skip_bad = false;
 
+  // Only how the loader works is for the user to set; what it delivers is decided by its caller.
   void describe(FieldTable& fields);
 };
 
-// Where in the data a run is. The global order of an epoch is a seeded permutation of the dataset
-// and does not depend on the number of ranks; rank r of n takes every n-th batch slot of it.
+// Where in the data a run is. The order of an epoch is a seeded permutation of the dataset (or the
+// dataset's own order) and does not depend on the number of ranks: each step takes the next
+// batch_size * world_size samples of it, of which rank r gets the r-th part of batch_size. A last,
+// smaller step of an epoch (drop_last off) is shared out evenly; a rank's part may be empty then.
 struct DataPosition {
   uint64_t epoch = 0;
   int64_t next_sample = 0;  // global index into the epoch's order
@@ -43,18 +59,25 @@ class Loader {
   ~Loader();
 
   // The next batch. Goes on into the next epoch without a pause; Batch::epoch says which one it
-  // belongs to. Rethrows what a worker threw (BadSample unless skip_bad).
+  // belongs to. Without shuffling, the next epoch is decoded only when it is asked for. Rethrows
+  // what a worker threw (BadSample unless skip_bad), and does so again when called again.
+  // Buffers are used again once the caller has dropped every tensor that shares them.
   Batch next();
   // Batches that one epoch gives this process.
   int64_t batches_per_epoch() const;
 
-  // Of the batch that next() will return; seek() starts there (checkpoint and resume).
+  // Of the batch that next() will return; seek() starts there (checkpoint and resume). A position
+  // taken at another batch size or world size is fine: it counts samples. Throws UsageError when it
+  // lies outside of the dataset.
   DataPosition position() const;
   void seek(const DataPosition& position);
 
-  // Seconds that next() has waited for workers, and samples left out by skip_bad.
+  // Seconds that next() has waited for workers.
   double wait_seconds() const;
+  // Different samples that skip_bad has left out so far (prefetched batches count), and why: lines
+  // of name and reason, sorted.
   int64_t skipped_samples() const;
+  std::vector<std::string> skipped_names() const;
 
  private:
   class Workers;

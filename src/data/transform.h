@@ -1,7 +1,9 @@
 // From an image source to the network's input: crop, resize, flip, normalise.
 //
 // Random choices come from a Random keyed by (seed, epoch, sample id), so a sample looks the same
-// for any number of threads and ranks.
+// for any number of threads and ranks. The crop is drawn first, then the flip or turn.
+// Crops and resizing are those of torchvision and Pillow (crop.h, resample.h). Only the pixels that
+// the crop needs are decoded.
 #pragma once
 
 #include <array>
@@ -36,16 +38,21 @@ struct TransformOptions {
   bool jpeg_fast_scale = false;    // decode JPEG at a fraction of its size where the crop allows
   double resize_ratio = 0.875;     // center_crop: short side to floor(size / resize_ratio)
   std::vector<int64_t> bands;      // 0-based; empty: all
+  // Decoded pixels that one thread holds at a time; larger crops are decoded in strips.
+  int64_t memory_limit_mb = 256;
 
   void describe(FieldTable& fields);
 };
 
 class Transform {
  public:
+  // Throws UsageError for options or statistics that contradict each other, and for a band whose
+  // standard deviation is zero.
   Transform(TransformOptions options, Normalization normalization);
 
   // Writes (C, size, size) float32 to `out_CHW`. Throws BadSample for unusable input: wrong band
-  // count, NaN or infinite pixels, an image smaller than the transform allows.
+  // count, NaN or infinite pixels in the crop, an image smaller than the transform allows.
+  // Thread rule: may be called from many threads; scratch memory is kept per thread.
   void apply(const ImageSource& source, Random& random, float* out_CHW) const;
 
   int64_t channels() const { return static_cast<int64_t>(normalization_.mean.size()); }
@@ -55,6 +62,8 @@ class Transform {
  private:
   TransformOptions options_;
   Normalization normalization_;
+  std::vector<float> mean_;
+  std::vector<float> inverse_deviation_;
 };
 
 }  // namespace swath::data

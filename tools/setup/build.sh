@@ -168,7 +168,7 @@ compile_jobs() {
     echo "$SWATH_JOBS"
     return
   fi
-  available_bytes=$(awk '/^MemAvailable:/ {printf "%d", $2 * 1024}' /proc/meminfo)
+  available_bytes=$(awk '/^MemAvailable:/ {printf "%.0f", $2 * 1024}' /proc/meminfo)
   limit_bytes=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || true)
   if [[ $limit_bytes =~ ^[0-9]+$ ]] && ((limit_bytes < available_bytes)); then available_bytes=$limit_bytes; fi
   jobs=$((available_bytes / 2000000000))

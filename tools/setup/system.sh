@@ -11,7 +11,7 @@ ensure_system_packages() {
   local missing
   mapfile -t missing < <(missing_packages "$@")
   ((${#missing[@]})) || return 0
-  say "installing system packages: ${missing[*]}"
+  say "system packages are missing: ${missing[*]}"
   local install=(install -y --no-install-recommends "${missing[@]}") as_root
   if ((EUID == 0)); then
     as_root=(env DEBIAN_FRONTEND=noninteractive)

@@ -1,0 +1,75 @@
+#include <fmt/format.h>
+
+#include "apps/commands.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "data/inspect.h"
+#include "data/pack.h"
+#include "data/split.h"
+#include "data/verify.h"
+
+namespace swath::apps {
+namespace {
+
+// An action is an options struct with `data.root` and a library function from it to JSON.
+template <class Options>
+Outcome run_action(const CommandSyntax& syntax, const Words& words,
+                   const std::function<Json(const Options&)>& action) {
+  Options options;
+  FieldTable fields = make_field_table(options);
+  const Arguments arguments = parse_arguments(syntax, words, fields);
+  Outcome outcome;
+  if (arguments.help) return outcome;
+  if constexpr (requires { options.overwrite; }) options.overwrite |= arguments.overwrite;
+  options.data.root = expand_environment(options.data.root);
+  outcome.json = action(options);
+  outcome.text = outcome.json.dump(2);
+  return outcome;
+}
+
+}  // namespace
+
+Outcome run_data(const CommandSyntax& syntax, const Words& words) {
+  const std::string action = words.empty() ? "" : words.front();
+  const Words rest(words.empty() ? words.end() : words.begin() + 1, words.end());
+  const auto describe = [&](const std::string& summary, const std::string& example) {
+    return CommandSyntax{"data " + action, summary, example, {}};
+  };
+  if (action == "split") {
+    return run_action<data::SplitOptions>(
+        describe("write train and test lists with checksums",
+                 "swath data split --root ucm/ --preset ucm --output splits/ucm"),
+        rest, data::make_split);
+  }
+  if (action == "pack") {
+    return run_action<data::PackOptions>(
+        describe("pack a dataset into record shards, a WebDataset archive or a folder",
+                 "swath data pack --root images/ --output shards/"),
+        rest, data::pack_dataset);
+  }
+  if (action == "inspect") {
+    return run_action<data::InspectOptions>(
+        describe("look at a dataset: sizes, bands, classes, value ranges",
+                 "swath data inspect --root images/"),
+        rest, data::inspect_dataset);
+  }
+  if (action == "verify") {
+    Outcome outcome = run_action<data::VerifyOptions>(
+        describe("decode everything and list what cannot be used",
+                 "swath data verify --root images/"),
+        rest, data::verify_dataset);
+    if (outcome.json.value("bad", 0) > 0) outcome.exit_code = 1;
+    return outcome;
+  }
+  if (action == "--help" || action == "-h") {
+    Outcome outcome;
+    outcome.text = fmt::format(
+        "{}\n\nActions: split, pack, inspect, verify; each has its own --help.\n\nExample:\n  {}",
+        syntax.summary, syntax.example);
+    return outcome;
+  }
+  throw UsageError(fmt::format("data: unknown action `{}`.", action),
+                   "actions: split, pack, inspect, verify.");
+}
+
+}  // namespace swath::apps

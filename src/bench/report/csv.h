@@ -1,0 +1,28 @@
+// The numbers of a report as CSV (RFC 4180): for spreadsheets and for plots of one's own.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/report/probe_groups.h"
+#include "bench/report/run_directory.h"
+#include "bench/report/sections.h"
+
+namespace swath::bench {
+
+// In quotes where it holds a comma, a quote or a line break.
+std::string csv_text(std::string_view text);
+// The shortest digits that read back as the same number; empty for NaN.
+std::string csv_number(double value);
+
+std::string steps_csv(const RunDirectory& run);
+std::string methods_csv(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups);
+std::string history_csv(const ProbeResult& probe);
+std::string confusion_csv(const Confusion& confusion);
+
+// All files of a report: steps of each run, methods, and history and confusion of each probe.
+std::vector<Download> csv_files(const std::vector<RunDirectory>& runs,
+                                const std::vector<ProbeGroup>& groups);
+
+}  // namespace swath::bench

@@ -1,0 +1,197 @@
+#include "bench/report/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+
+#include "bench/report/chart_data.h"
+#include "bench/report/chart_svg.h"
+#include "bench/report/csv.h"
+#include "bench/report/html.h"
+#include "bench/report/page.h"
+#include "bench/report/run_figures.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/log.h"
+
+namespace swath::bench {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A larger CSV file is not carried inside the page; --files still writes it.
+constexpr size_t kLargestEmbeddedCsv = size_t{4} << 20;
+constexpr std::string_view kOurPage = R"(<meta name="generator" content="swath report">)";
+
+fs::path output_path(const std::vector<fs::path>& runs, const ReportOptions& options) {
+  if (!options.output.empty()) {
+    const fs::path output = options.output;
+    return fs::is_directory(output) ? output / "report.html" : output;
+  }
+  if (runs.size() == 1) return runs.front() / "report.html";
+  return fs::weakly_canonical(runs.front()).parent_path() / "report.html";
+}
+
+void refuse_foreign_file(const fs::path& path) {
+  if (!fs::exists(path)) return;
+  std::ifstream file(path, std::ios::binary);
+  std::string head(2048, '\0');
+  file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  if (head.find(kOurPage) == std::string::npos) {
+    throw UsageError(fmt::format("{} exists and is not a report of swath.", path.string()),
+                     "choose another --output, or replace it with --overwrite.");
+  }
+}
+
+// A confusion matrix that does not fit together is named and left out; the rest of its probe counts.
+void drop_broken_confusions(RunDirectory& run) {
+  for (ProbeResult& probe : run.probes) {
+    try {
+      confusion_of(probe);
+    } catch (const Error& error) {
+      run.warnings.push_back(
+          fmt::format("{} It was left out.", (run.path / error.message()).string()));
+      probe.values.erase("confusion");
+    }
+  }
+}
+
+std::string heading_of(const std::vector<RunDirectory>& runs, const ReportOptions& options) {
+  if (!options.title.empty()) return options.title;
+  if (runs.size() == 1) return runs.front().name;
+  return fmt::format("{} runs side by side", runs.size());
+}
+
+std::string subtitle_of(const std::vector<RunDirectory>& runs) {
+  if (runs.size() > 1) {
+    std::string names;
+    for (const RunDirectory& run : runs) names += (names.empty() ? "" : ", ") + run.name;
+    return names;
+  }
+  const RunDirectory& run = runs.front();
+  const Json model = run.run.value("model", Json::object());
+  std::string text = text_of(model, "name");
+  const auto add = [&text](const std::string& part) {
+    if (!part.empty()) text += (text.empty() ? "" : " · ") + part;
+  };
+  const double parameters = number_of(model, "parameters");
+  if (!std::isnan(parameters)) add(format_large(parameters) + " parameters");
+  if (!run.probes.empty()) add("probed on " + text_of(run.probes.front().values, "dataset"));
+  const double started = time_of(run.run);
+  if (!std::isnan(started)) add(format_time(started));
+  return text;
+}
+
+std::string footer_of() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return fmt::format(
+      "Made by swath on {}. Charts: plotly.js (MIT license). The page holds all it shows; it opens "
+      "without a network.",
+      format_time(std::chrono::duration<double>(now).count()));
+}
+
+// CSV files and the loss curve, in a folder beside the page.
+std::vector<std::string> write_files(const fs::path& page, const std::vector<RunDirectory>& runs,
+                                     const std::vector<Download>& downloads) {
+  const fs::path folder = page.parent_path() / (page.stem().string() + "_files");
+  std::vector<std::string> written;
+  const auto write = [&](const std::string& file, const std::string& contents) {
+    write_file_atomically(folder / file, contents);
+    written.push_back((folder / file).string());
+  };
+  for (const Download& download : downloads) write(download.file, download.contents);
+  if (has_column(runs, &StepRecord::loss)) write("loss.svg", loss_svg(runs));
+  return written;
+}
+
+}  // namespace
+
+void ReportOptions::describe(FieldTable& fields) {
+  fields.add("output", &output, "the page; default report.html in the run's directory");
+  fields.add("title", &title, "heading of the page; default the run's name");
+  fields.add("files", &files, "also write CSV files and the loss curve as SVG beside the page");
+  fields.add("overwrite", &overwrite, "replace an output that is not a report of ours");
+  fields.add("plotly", &plotly, "plotly.min.js to embed; default the one that set-up installed");
+}
+
+fs::path find_plotly(const std::string& requested) {
+  std::vector<fs::path> candidates;
+  if (!requested.empty()) {
+    candidates.emplace_back(requested);
+  } else {
+    const fs::path in_checkout = ".deps/report/plotly/package_data/plotly.min.js";
+    const char* home = std::getenv("SWATH_HOME");
+    if (home != nullptr && *home != '\0') candidates.push_back(home / in_checkout);
+    std::error_code error;
+    const fs::path program = fs::read_symlink("/proc/self/exe", error);
+    for (fs::path above = program.parent_path(); above.has_relative_path();
+         above = above.parent_path()) {
+      candidates.push_back(above / in_checkout);
+    }
+    candidates.push_back(program.parent_path().parent_path() / "share/swath/plotly.min.js");
+  }
+  std::string tried;
+  for (const fs::path& candidate : candidates) {
+    if (fs::is_regular_file(candidate)) return candidate;
+    tried += "\n  " + candidate.string();
+  }
+  throw Error(fmt::format("the charts' library plotly.min.js is missing; looked for{}", tried),
+              "run ./swath build, which installs it, or name one with --plotly FILE.");
+}
+
+Json write_report(const std::vector<fs::path>& paths, const ReportOptions& options) {
+  if (paths.empty()) {
+    throw UsageError("report: no run is named.", "for example: ./swath report runs/demo-1");
+  }
+  const fs::path output = output_path(paths, options);
+  if (!options.overwrite) refuse_foreign_file(output);
+  const std::string plotly = read_file(find_plotly(options.plotly));
+
+  std::vector<RunDirectory> runs = read_run_directories(paths);
+  for (RunDirectory& run : runs) drop_broken_confusions(run);
+  const std::vector<ProbeGroup> groups = group_probes(runs);
+  const std::vector<Download> downloads = csv_files(runs, groups);
+  std::vector<Download> embedded = downloads;
+  std::erase_if(embedded, [](const Download& download) {
+    return download.contents.size() > kLargestEmbeddedCsv;
+  });
+
+  Page page;
+  page.heading = heading_of(runs, options);
+  page.title = page.heading + " · swath report";
+  page.subtitle = subtitle_of(runs);
+  page.footer = footer_of();
+  page.sections = {summary_section(runs, groups), training_section(runs), pictures_section(runs),
+                   probe_section(groups), numbers_section(runs, groups, embedded)};
+  page.data = chart_data(runs, groups);
+  page.plotly = plotly;
+  const std::string html = render_page(page);
+  write_file_atomically(output, html);
+
+  Json result = {{"report", output.string()}, {"bytes", html.size()}, {"runs", runs.size()}};
+  int num_charts = 0;
+  for (const Section& section : page.sections) num_charts += section.num_charts;
+  result["charts"] = num_charts;
+  size_t num_pictures = 0;
+  Json warnings = Json::array();
+  Json missing = Json::array();
+  for (const RunDirectory& run : runs) {
+    num_pictures += run.pictures.size();
+    for (const std::string& warning : run.warnings) {
+      log_warning("report: " + warning);
+      warnings.push_back(warning);
+    }
+    for (const std::string& what : run.missing) missing.push_back(run.name + ": " + what);
+  }
+  result["pictures"] = num_pictures;
+  result["files"] = options.files ? write_files(output, runs, downloads) : std::vector<std::string>();
+  result["warnings"] = warnings;
+  result["missing"] = missing;
+  return result;
+}
+
+}  // namespace swath::bench

@@ -1,0 +1,34 @@
+// The few figures by which a run is known, from its "end" record or else from its steps.
+#pragma once
+
+#include <string>
+
+#include "bench/report/run_directory.h"
+
+namespace swath::bench {
+
+struct RunFigures {
+  double steps = kNoNumber;
+  double epochs = kNoNumber;
+  double first_loss = kNoNumber;
+  double final_loss = kNoNumber;
+  double images_per_second = kNoNumber;
+  double data_wait = kNoNumber;  // median over the logged steps
+  double mfu = kNoNumber;           // median
+  double matmul_share = kNoNumber;  // median
+  double seconds = kNoNumber;
+  double peak_bytes = kNoNumber;
+};
+RunFigures figures_of(const RunDirectory& run);
+
+// The middle of the finite values; the first tenth of the steps (warm-up) does not count.
+double median_of(const RunDirectory& run, double StepRecord::*column);
+
+// "finished", "finished: time limit", "stopped: signal 15" ..., or that there is no end record.
+struct RunStatus {
+  std::string text;
+  bool is_finished = false;
+};
+RunStatus status_of(const RunDirectory& run);
+
+}  // namespace swath::bench

@@ -1,0 +1,107 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "bench/report/chart_data.h"
+#include "bench/report/html.h"
+#include "bench/report/run_figures.h"
+#include "bench/report/sections.h"
+
+namespace swath::bench {
+namespace {
+
+struct TrainingChart {
+  const char* chart;  // a builder of assets/program.js
+  const char* title;
+  double StepRecord::*column;
+  bool is_wide;
+  std::string note;
+};
+
+// "0.981 at step 10, 0.412 at step 5,000" for one run: what the chart shows, in words.
+std::string in_words(const std::vector<RunDirectory>& runs, double StepRecord::*column) {
+  std::string text;
+  for (const RunDirectory& run : runs) {
+    const StepRecord* first = nullptr;
+    const StepRecord* last = nullptr;
+    for (const StepRecord& step : run.steps) {
+      if (!std::isfinite(step.*column)) continue;
+      if (first == nullptr) first = &step;
+      last = &step;
+    }
+    if (first == nullptr) continue;
+    text += fmt::format("{}{}: {} at step {}, {} at step {}", text.empty() ? "" : "; ", run.name,
+                        format_number(first->*column, 3), first->step,
+                        format_number(last->*column, 3), last->step);
+  }
+  return text;
+}
+
+std::string median_note(const std::vector<RunDirectory>& runs, double StepRecord::*column,
+                        std::string (*format)(double)) {
+  if (runs.size() != 1) return {};
+  const double median = median_of(runs.front(), column);
+  return std::isnan(median) ? std::string() : "median " + format(median);
+}
+
+std::string seconds_per_image(double value) { return format_number(value, 3); }
+
+std::string controls() {
+  return R"(<div class="controls">
+<div class="segmented" role="group" aria-label="Horizontal axis"><button type="button" data-axis="step" aria-pressed="true">Steps</button><button type="button" data-axis="epoch" aria-pressed="false">Epochs</button><button type="button" data-axis="minutes" aria-pressed="false">Time</button></div>
+<label>Smoothing <input type="range" id="smoothing" min="0" max="1" step="0.05" value="0.5"></label>
+<label><input type="checkbox" id="log-loss"> log loss</label>
+</div>)";
+}
+
+}  // namespace
+
+Section training_section(const std::vector<RunDirectory>& runs) {
+  const std::vector<TrainingChart> charts = {
+      {"loss", "Loss", &StepRecord::loss, true, "faint: as logged; strong: smoothed"},
+      {"lr", "Learning rate", &StepRecord::lr, false, ""},
+      {"throughput", "Throughput", &StepRecord::images_per_second, false,
+       median_note(runs, &StepRecord::images_per_second, seconds_per_image)},
+      {"wait", "Waiting for data", &StepRecord::data_wait, false,
+       median_note(runs, &StepRecord::data_wait, format_share)},
+      {"memory", "Memory", &StepRecord::peak_bytes, false, ""},
+      {"step_time", "Step time", &StepRecord::step_seconds, false,
+       median_note(runs, &StepRecord::step_seconds, format_seconds)},
+      {"mfu", "Share of peak compute", &StepRecord::mfu, false,
+       median_note(runs, &StepRecord::mfu, format_share)},
+      {"matmul_share", "Share of the matrix product rate", &StepRecord::matmul_share, false,
+       median_note(runs, &StepRecord::matmul_share, format_share)},
+      {"grad_norm", "Gradient norm", &StepRecord::grad_norm, false, "before clipping"},
+  };
+  std::vector<const TrainingChart*> present;
+  for (const TrainingChart& chart : charts) {
+    const bool is_memory = chart.column == &StepRecord::peak_bytes;
+    if (has_column(runs, chart.column) ||
+        (is_memory && has_column(runs, &StepRecord::allocated_bytes))) {
+      present.push_back(&chart);
+    }
+  }
+  Section section{"training", "Training", "", static_cast<int>(present.size())};
+  if (present.empty()) return section;
+
+  std::string figures;
+  size_t num_narrow = 0;
+  for (const TrainingChart* chart : present) num_narrow += chart->is_wide ? 0 : 1;
+  for (const TrainingChart* chart : present) {
+    // An odd last one would leave a hole.
+    const bool is_odd_last = chart == present.back() && num_narrow % 2 == 1;
+    const bool is_wide = chart->is_wide || is_odd_last;
+    figures += fmt::format(
+        R"(<figure class="card{}"><figcaption class="card-head"><h3>{}</h3><p>{}</p></figcaption><div class="chart{}" data-chart="{}" role="img" aria-label="{}"></div></figure>)",
+        is_wide ? " wide" : "", chart->title, chart->note, chart->is_wide ? " tall" : "",
+        chart->chart,
+        escape_html(std::string(chart->title) + ". " + in_words(runs, chart->column)));
+  }
+  section.html = fmt::format(
+      R"(<section id="training" aria-labelledby="training-title"><div class="section-head"><h2 id="training-title">Training</h2>{}</div><div class="grid">{}</div></section>)",
+      controls(), figures);
+  return section;
+}
+
+}  // namespace swath::bench

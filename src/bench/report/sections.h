@@ -1,0 +1,33 @@
+// The parts of a report page as HTML: everything that is text, tables and pictures. Charts are empty
+// elements that assets/program.js fills.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bench/report/probe_groups.h"
+#include "bench/report/run_directory.h"
+
+namespace swath::bench {
+
+struct Download {
+  std::string file;
+  std::string contents;
+};
+
+// A part of the page, with its entry in the navigation. Empty `html` leaves it out.
+struct Section {
+  std::string id;
+  std::string title;
+  std::string html;
+  int num_charts = 0;
+};
+
+Section summary_section(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups);
+Section training_section(const std::vector<RunDirectory>& runs);
+Section pictures_section(const std::vector<RunDirectory>& runs);
+Section probe_section(const std::vector<ProbeGroup>& groups);
+Section numbers_section(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups,
+                        const std::vector<Download>& downloads);
+
+}  // namespace swath::bench

@@ -1,0 +1,96 @@
+#include "data/dataset.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "core/error.h"
+#include "data/folder_dataset.h"
+#include "data/list_dataset.h"
+#include "data/shard_dataset.h"
+#include "data/shard_set.h"
+#include "data/subset_dataset.h"
+#include "data/tar_dataset.h"
+
+namespace swath::data {
+namespace fs = std::filesystem;
+namespace {
+
+bool holds_tar_archives(const fs::path& folder) {
+  bool has_archive = false;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().filename().string().starts_with('.')) continue;
+    if (entry.is_directory() || has_image_extension(entry.path().filename().string())) return false;
+    has_archive = has_archive || entry.path().extension() == ".tar";
+  }
+  return has_archive;
+}
+
+FolderLabels folder_labels(const std::string& name) {
+  if (name == "leaf") return FolderLabels::kLeaf;
+  if (name == "none") return FolderLabels::kNone;
+  return FolderLabels::kTop;
+}
+
+std::unique_ptr<Dataset> open_records(const fs::path& root, bool skip_bad) {
+  if (root.extension() == ".tar" || (fs::is_directory(root) && !is_shard_set(root))) {
+    return std::make_unique<TarDataset>(root);
+  }
+  return std::make_unique<ShardDataset>(root, skip_bad);
+}
+
+bool is_record_source(const fs::path& root) {
+  if (fs::is_directory(root)) return is_shard_set(root) || holds_tar_archives(root);
+  return root.extension() == ".tar" || root.extension() == kShardExtension ||
+         root.filename() == kManifestName;
+}
+
+}  // namespace
+
+void DatasetOptions::describe(FieldTable& fields) {
+  fields.add("root", &root,
+             "folder of images (flat, or one folder per class), record shard or folder of shards, "
+             "WebDataset .tar or folder of them");
+  fields.add("list", &list, "file of lines `name class index`: use these samples, in this order");
+  fields.add("exclude_list", &exclude_list, "file of names to leave out");
+  fields.add("labels", &labels,
+             "class of an image in a folder: its top folder below root, the leaf folder that holds "
+             "it, or none")
+      .one_of({"top", "leaf", "none"});
+  fields.add("skip_bad", &skip_bad,
+             "count, list and leave out unusable samples instead of stopping");
+}
+
+std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
+  if (options.root.empty()) {
+    throw UsageError("data: no dataset is named.", "name one with --data.root=FOLDER.");
+  }
+  const fs::path root(options.root);
+  std::error_code ignored;
+  if (!fs::exists(root, ignored)) {
+    throw UsageError(fmt::format("data: {} does not exist.", options.root),
+                     "check the path given with --data.root.");
+  }
+  std::unique_ptr<Dataset> dataset;
+  if (is_record_source(root)) {
+    dataset = open_records(root, options.skip_bad);
+    if (!options.list.empty()) {
+      dataset = select_by_list(std::move(dataset), read_list_file(options.list), options.list,
+                               options.skip_bad);
+    }
+  } else if (!fs::is_directory(root)) {
+    throw UsageError(fmt::format("data: {} is a file of no known kind of dataset.", options.root),
+                     "give a folder of images, a .shard, a manifest.json or a .tar.");
+  } else if (!options.list.empty()) {
+    dataset = std::make_unique<ListDataset>(root, options.list, options.skip_bad);
+  } else {
+    dataset = std::make_unique<FolderDataset>(root, folder_labels(options.labels));
+  }
+  if (!options.exclude_list.empty()) {
+    dataset = exclude_by_list(std::move(dataset), read_list_file(options.exclude_list),
+                              options.exclude_list);
+  }
+  return dataset;
+}
+
+}  // namespace swath::data

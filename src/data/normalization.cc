@@ -1,0 +1,117 @@
+#include "data/normalization.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "core/random.h"
+#include "data/parallel.h"
+
+namespace swath::data {
+namespace {
+
+// Samples that are summed one after the other; the sum of doubles depends on the order, so the
+// groups must not depend on the number of threads.
+constexpr int64_t kGroup = 64;
+
+}  // namespace
+
+void NormalizationOptions::describe(FieldTable& fields) {
+  fields.add("bands", &bands, "0-based bands; empty: all");
+  fields.add("most_samples", &most_samples, "samples looked at, a seeded choice; 0: all")
+      .at_least(0);
+  fields.add("seed", &seed, "of that choice").at_least(0);
+  fields.add("workers", &workers, "threads; 0: all cores").at_least(0);
+  fields.add("skip_bad", &skip_bad, "leave out unusable samples");
+}
+
+BandNormalization compute_normalization(const Dataset& dataset,
+                                        const NormalizationOptions& options) {
+  const int64_t size = dataset.size();
+  if (size == 0) throw UsageError(fmt::format("{} is empty.", dataset.description()));
+  const int64_t count =
+      options.most_samples == 0 ? size : std::min(size, options.most_samples);
+  const Permutation order(static_cast<uint64_t>(size), static_cast<uint64_t>(options.seed), 0);
+  const int64_t groups = (count + kGroup - 1) / kGroup;
+  std::vector<BandStatistics> of_group(static_cast<size_t>(groups));
+  std::atomic<int64_t> skipped{0};
+  DecodeOptions decode;
+  decode.bands = options.bands;
+  parallel_for(groups, options.workers, [&](int64_t group) {
+    std::vector<std::byte> scratch;
+    Image image;
+    for (int64_t i = group * kGroup; i < std::min(count, (group + 1) * kGroup); ++i) {
+      const int64_t index =
+          count == size ? i : static_cast<int64_t>(order(static_cast<uint64_t>(i)));
+      try {
+        const ImageSource source = dataset.source(index, &scratch);
+        ImageReader(source).read(decode, &image);
+        of_group[static_cast<size_t>(group)].add(image, source.name);
+      } catch (const BadSample& error) {
+        if (!options.skip_bad) throw;
+        log_warning(error.message() + " It is left out.");
+        ++skipped;
+      }
+    }
+  });
+  BandNormalization result;
+  for (const BandStatistics& statistics : of_group) result.statistics.merge(statistics);
+  if (result.statistics.images() == 0) {
+    throw Error(fmt::format("none of the {} samples of {} is usable.", skipped.load(),
+                            dataset.description()),
+                "list what is wrong with `swath data verify`.");
+  }
+  result.band_names = band_names_of(dataset, options.bands, result.statistics.bands());
+  result.source = dataset.description();
+  return result;
+}
+
+std::vector<std::string> band_names_of(const Dataset& dataset, const std::vector<int64_t>& bands,
+                                       int64_t count) {
+  const std::vector<std::string> known = dataset.band_names();
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t band = bands.empty() ? i : bands.at(static_cast<size_t>(i));
+    const bool is_named = std::cmp_less(band, known.size());
+    names.push_back(is_named ? known[static_cast<size_t>(band)] : fmt::format("band_{}", band));
+  }
+  return names;
+}
+
+Json to_json(const BandNormalization& normalization) {
+  return {{"bands", normalization.band_names},
+          {"source", normalization.source},
+          {"statistics", normalization.statistics.to_json()}};
+}
+
+BandNormalization band_normalization_from_json(const Json& json, const std::string& origin) {
+  if (!json.is_object() || !json.contains("bands") || !json.contains("statistics")) {
+    throw Error(fmt::format("{} holds no normalisation.", origin),
+                "compute it again with `swath data inspect`.");
+  }
+  BandNormalization normalization;
+  normalization.band_names = json["bands"].get<std::vector<std::string>>();
+  normalization.source = json.value("source", "");
+  normalization.statistics = BandStatistics::from_json(json["statistics"], origin);
+  if (std::cmp_not_equal(normalization.band_names.size(), normalization.statistics.bands())) {
+    throw Error(fmt::format("{} names {} bands and has statistics of {}.", origin,
+                            normalization.band_names.size(), normalization.statistics.bands()));
+  }
+  return normalization;
+}
+
+void save_normalization(const BandNormalization& normalization, const std::filesystem::path& path) {
+  write_file_atomically(
+      path, to_json(normalization).dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+BandNormalization load_normalization(const std::filesystem::path& path) {
+  return band_normalization_from_json(Json::parse(read_file(path), nullptr, false), path.string());
+}
+
+}  // namespace swath::data

@@ -1,0 +1,36 @@
+#include "data/parallel.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace swath::data {
+namespace {
+
+TEST(Parallel, CallsEveryIndexOnce) {
+  for (const int64_t threads : {1, 2, 7}) {
+    std::vector<std::atomic<int>> calls(1000);
+    parallel_for(1000, threads, [&](int64_t i) { ++calls[static_cast<size_t>(i)]; });
+    for (const auto& count : calls) EXPECT_EQ(count, 1);
+  }
+  parallel_for(0, 4, [](int64_t) { FAIL(); });
+}
+
+TEST(Parallel, RethrowsTheErrorOfTheSmallestIndex) {
+  for (int repeat = 0; repeat < 50; ++repeat) {
+    try {
+      parallel_for(200, 8, [](int64_t i) {
+        if (i >= 40) throw std::runtime_error(std::to_string(i));
+      });
+      FAIL();
+    } catch (const std::runtime_error& error) {
+      EXPECT_STREQ(error.what(), "40");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace swath::data

@@ -1,0 +1,184 @@
+#include "data/shard_set.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/hash.h"
+
+namespace swath::data {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kFormat = "swath-record-shards";
+constexpr int64_t kManifestVersion = 1;
+
+// What an interrupted writer leaves: shards without a manifest, and files never published.
+bool is_left_over(const fs::path& path) {
+  return path.extension() == kShardExtension ||
+         path.filename().string().find(".shard.partial-") != std::string::npos;
+}
+
+}  // namespace
+
+struct ShardSetWriter::State {
+  fs::path directory;
+  RecordLayout layout;
+  ShardSetOptions options;
+  std::unique_ptr<RecordShardWriter> shard;
+  fs::path shard_path;
+  std::vector<fs::path> published;
+  Json shards = Json::array();
+  int64_t records = 0;
+  int64_t labelled = 0;
+  uint64_t bytes = 0;
+  BandStatistics of_shard;
+  BandStatistics of_set;
+  Image scratch;
+  bool is_finished = false;
+
+  void count(const Record& record, const BandStatistics* statistics) {
+    if (statistics != nullptr) {
+      of_shard.merge(*statistics);
+    } else if (layout.encoding != RecordEncoding::kFile) {
+      scratch.width = layout.width;
+      scratch.height = layout.height;
+      scratch.bands = layout.bands;
+      scratch.type = layout.type;
+      scratch.pixels.assign(record.bytes.begin(), record.bytes.end());
+      BandStatistics of_record;
+      of_record.add(scratch, record.name);
+      of_shard.merge(of_record);
+    }
+  }
+
+  void close_shard() {
+    const int64_t count = shard->size();
+    shard->finish(of_shard.images() > 0 ? of_shard.to_json() : Json::object());
+    of_set.merge(of_shard);
+    of_shard = BandStatistics();
+    shard.reset();
+    published.push_back(shard_path);
+    const uint64_t file_bytes = fs::file_size(shard_path);
+    bytes += file_bytes;
+    shards.push_back({{"file", shard_path.filename().string()},
+                      {"records", count},
+                      {"bytes", file_bytes},
+                      {"sha256", sha256_hex_of_file(shard_path)}});
+  }
+};
+
+ShardSetWriter::ShardSetWriter(fs::path directory, RecordLayout layout, ShardSetOptions options)
+    : state_(std::make_unique<State>()) {
+  layout.check();
+  state_->directory = std::move(directory);
+  state_->layout = std::move(layout);
+  state_->options = std::move(options);
+  const fs::path& folder = state_->directory;
+  if (fs::exists(folder) && !fs::is_directory(folder)) {
+    throw UsageError(fmt::format("output {} is a file, not a folder.", folder.string()));
+  }
+  fs::create_directories(folder);
+  const fs::path manifest = folder / kManifestName;
+  if (fs::exists(manifest)) {
+    if (!state_->options.overwrite) {
+      throw UsageError(fmt::format("output {} already holds record shards.", folder.string()),
+                       "choose another output, or replace them with --overwrite.");
+    }
+    read_manifest(manifest);  // refuses to delete a manifest.json that is not ours
+    fs::remove(manifest);     // first: from here on the set counts as incomplete
+  }
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (is_left_over(entry.path())) fs::remove(entry.path());
+  }
+}
+
+ShardSetWriter::~ShardSetWriter() {
+  if (state_->is_finished) return;
+  state_->shard.reset();
+  for (const fs::path& path : state_->published) {
+    std::error_code ignored;
+    fs::remove(path, ignored);
+  }
+}
+
+void ShardSetWriter::add(const Record& record, const BandStatistics* statistics) {
+  State& state = *state_;
+  if (state.shard && state.shard->size() > 0 &&
+      state.shard->file_bytes() + record.bytes.size() > state.options.shard_bytes) {
+    state.close_shard();
+  }
+  if (!state.shard) {
+    state.shard_path = state.directory / fmt::format("shard-{:05}{}", state.shards.size(),
+                                                     kShardExtension);
+    state.shard = std::make_unique<RecordShardWriter>(state.shard_path, state.layout);
+  }
+  state.shard->add(record);
+  state.count(record, statistics);
+  ++state.records;
+  if (record.label >= 0) ++state.labelled;
+}
+
+Json ShardSetWriter::finish() {
+  State& state = *state_;
+  if (state.records == 0) {
+    throw UsageError(fmt::format("no record to write into {}.", state.directory.string()));
+  }
+  state.close_shard();
+  Json manifest = {{"format", kFormat},
+                   {"version", kManifestVersion},
+                   {"records", state.records},
+                   {"labelled", state.labelled},
+                   {"bytes", state.bytes},
+                   {"source", state.options.source},
+                   {"layout", to_json(state.layout)},
+                   {"statistics", state.of_set.images() > 0 ? state.of_set.to_json() : Json::object()},
+                   {"shards", state.shards}};
+  write_file_atomically(state.directory / kManifestName,
+                        manifest.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  state.is_finished = true;
+  return manifest;
+}
+
+Json read_manifest(const fs::path& path) {
+  const std::string text = read_file(path);
+  Json manifest = Json::parse(text, nullptr, false);
+  if (!manifest.is_object() || manifest.value("format", "") != kFormat) {
+    throw Error(fmt::format("shards: {} is not a manifest of record shards.", path.string()),
+                "give a folder that `swath data pack` wrote.");
+  }
+  if (manifest.value("version", int64_t{0}) != kManifestVersion) {
+    throw Error(fmt::format("shards: {} has version {}; this program reads version {}.",
+                            path.string(), manifest.value("version", int64_t{0}),
+                            kManifestVersion));
+  }
+  const bool has_shards = manifest.contains("shards") && manifest["shards"].is_array();
+  const auto is_shard = [](const Json& shard) {
+    return shard.is_object() && shard.contains("file") && shard["file"].is_string() &&
+           shard.contains("records") && shard["records"].is_number_integer();
+  };
+  if (!has_shards ||
+      !std::all_of(manifest["shards"].begin(), manifest["shards"].end(), is_shard)) {
+    throw Error(fmt::format("shards: {} lists no shards: it is damaged.", path.string()),
+                "copy it again, or pack again.");
+  }
+  return manifest;
+}
+
+bool is_shard_set(const fs::path& directory) {
+  if (!fs::is_directory(directory)) return false;
+  const fs::path manifest = directory / kManifestName;
+  if (fs::exists(manifest)) {
+    const Json json = Json::parse(read_file(manifest), nullptr, false);
+    return json.is_object() && json.value("format", "") == kFormat;
+  }
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    if (entry.path().extension() == kShardExtension) return true;
+  }
+  return false;
+}
+
+}  // namespace swath::data

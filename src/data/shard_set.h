@@ -1,0 +1,58 @@
+// A folder of record shards of one kind, with a manifest.json that names them all.
+//
+// The manifest is written last: a folder of shards without one is what an interrupted writer left,
+// and is refused.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "data/record_shard.h"
+#include "data/statistics.h"
+
+namespace swath::data {
+
+inline constexpr const char* kManifestName = "manifest.json";
+inline constexpr const char* kShardExtension = ".shard";
+
+struct ShardSetOptions {
+  // A shard is closed before it grows past this; one record is never split.
+  uint64_t shard_bytes = uint64_t{4} << 30;
+  bool overwrite = false;
+  // Goes into the manifest: where the records come from.
+  std::string source;
+};
+
+// Writes shard-00000.shard, shard-00001.shard ... and then the manifest. Not thread-safe.
+class ShardSetWriter {
+ public:
+  // Throws UsageError when the folder holds a set already and `overwrite` is off, or holds files of
+  // another kind. What an interrupted writer left there is removed.
+  ShardSetWriter(std::filesystem::path directory, RecordLayout layout, ShardSetOptions options);
+  // Without finish(), the shards written so far are removed.
+  ~ShardSetWriter();
+
+  // `statistics` are those of the record's pixels, where the caller has them; raw and lz4 records are
+  // counted here otherwise. They end in the metadata of each shard and, merged, in the manifest.
+  // Throws BadSample for NaN and infinite pixels.
+  void add(const Record& record, const BandStatistics* statistics = nullptr);
+  // Publishes the last shard and the manifest, and returns the manifest. Throws UsageError when
+  // there is no record.
+  Json finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Reads and checks a manifest: format, version, fields. Throws Error naming it.
+Json read_manifest(const std::filesystem::path& path);
+
+// Whether `directory` holds shards: a manifest of ours, or *.shard files.
+bool is_shard_set(const std::filesystem::path& directory);
+
+}  // namespace swath::data

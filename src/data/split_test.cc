@@ -1,0 +1,376 @@
+#include "data/split.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+
+#include "core/hash.h"
+#include "data/list_file.h"
+#include "data/shard_set.h"
+#include "data/test_files.h"
+
+namespace swath::data {
+namespace {
+
+namespace fs = std::filesystem;
+using test::message_of;
+using test::TemporaryDirectory;
+using test::write_chip;
+using test::write_class_folders;
+
+SplitOptions options_for(const TemporaryDirectory& root) {
+  SplitOptions options;
+  options.data.root = (root / "images").string();
+  options.output = (root / "split").string();
+  options.repeats = 2;
+  return options;
+}
+
+std::vector<std::string> names_in(const fs::path& list) {
+  const ListFile file = read_list_file(list);
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < file.names.size(); ++i) names.emplace_back(file.names.name(i));
+  return names;
+}
+
+// The rule written down a second time, in the plainest way.
+std::set<std::string> expected_train(int seed, char letter, int count, int train) {
+  std::vector<std::pair<std::string, std::string>> ranked;
+  for (int i = 0; i < count; ++i) {
+    const std::string name = std::string(1, letter) + "/chip" + std::to_string(i) + ".npy";
+    ranked.emplace_back(sha256_hex(std::to_string(seed) + ":" + name), name);
+  }
+  std::sort(ranked.begin(), ranked.end());
+  std::set<std::string> names;
+  for (int i = 0; i < train; ++i) names.insert(ranked[static_cast<size_t>(i)].second);
+  return names;
+}
+
+TEST(Split, FollowsTheRule) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 3, 10);
+  SplitOptions options = options_for(root);
+  options.train_ratio = 0.2;
+  const Json split = make_split(options);
+  EXPECT_EQ(split["train"], 6);
+  EXPECT_EQ(split["test"], 24);
+  for (int seed = 0; seed < 2; ++seed) {
+    std::set<std::string> expected;
+    for (const char letter : {'a', 'b', 'c'}) expected.merge(expected_train(seed, letter, 10, 2));
+    const auto train =
+        names_in(root / ("split/train_labels_28_" + std::to_string(seed) + ".txt"));
+    EXPECT_EQ(std::set<std::string>(train.begin(), train.end()), expected);
+    const auto test = names_in(root / ("split/valid_labels_28_" + std::to_string(seed) + ".txt"));
+    EXPECT_EQ(test.size(), 24u);
+    for (const std::string& name : test) EXPECT_FALSE(expected.contains(name));
+  }
+  // Lines as RVSA writes them.
+  const std::string text = read_file(root / "split/train_labels_28_0.txt");
+  EXPECT_TRUE(text.starts_with("a/chip")) << text;
+  EXPECT_CONTAINS(text, ".npy b 1\n");
+}
+
+// Computed with sha256sum: the ranking must never change, or published lists would no longer be ours.
+TEST(Split, GoldenHashes) {
+  EXPECT_EQ(sha256_hex("0:river/river00.jpg"),
+            "2acf3fde0d4376117ea8ac3022ce5ea43c972012ce11db159a1771eee17a59c8");
+  TemporaryDirectory root;
+  for (int i = 0; i < 6; ++i) {
+    write_chip(root / ("images/river/river0" + std::to_string(i) + ".jpg"),
+               static_cast<uint64_t>(i));
+    write_chip(root / ("images/city/city0" + std::to_string(i) + ".jpg"),
+               static_cast<uint64_t>(10 + i));
+  }
+  SplitOptions options = options_for(root);
+  options.train_per_class = 2;
+  make_split(options);
+  EXPECT_EQ(names_in(root / "split/train_labels_2_0.txt"),
+            (std::vector<std::string>{"city/city02.jpg", "city/city05.jpg", "river/river00.jpg", "river/river02.jpg"}));
+  EXPECT_EQ(names_in(root / "split/train_labels_2_1.txt"),
+            (std::vector<std::string>{"city/city01.jpg", "city/city05.jpg", "river/river00.jpg", "river/river01.jpg"}));
+}
+
+TEST(Split, Presets) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 2, 20);
+  SplitOptions options = options_for(root);
+  const auto train_of = [&](const char* preset) {
+    options.preset = preset;
+    options.overwrite = true;
+    return make_split(options)["train"].get<int>();
+  };
+  EXPECT_EQ(train_of("ucm"), 20);
+  EXPECT_TRUE(fs::exists(root / "split/train_labels_55_0.txt"));
+  EXPECT_EQ(train_of("aid"), 8);
+  EXPECT_TRUE(fs::exists(root / "split/train_labels_28_1.txt"));
+  EXPECT_EQ(train_of("nwpu"), 4);
+  EXPECT_TRUE(fs::exists(root / "split/valid_labels_19_1.txt"));
+  options.preset = "millionaid";
+  EXPECT_CONTAINS(message_of<UsageError>([&] { make_split(options); }),
+                  "1000 training images of 40");
+  options.preset = "";
+  options.train_total = 7;
+  EXPECT_EQ(make_split(options)["train"], 7);
+  EXPECT_EQ(names_in(root / "split/train_labels_7_0.txt").size(), 7u);
+  options.train_total = 0;
+  options.train_ratio = 0.25;
+  make_split(options);
+  EXPECT_TRUE(fs::exists(root / "split/train_labels_25p_0.txt"));
+}
+
+TEST(Split, IsTheSameForListsShardsAndLeafFolders) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 2, 8);
+  SplitOptions options = options_for(root);
+  make_split(options);
+  const auto expected = names_in(root / "split/train_labels_55_0.txt");
+  // All images in one folder, with a list, as RVSA does it.
+  std::string list;
+  for (const char letter : {'a', 'b'}) {
+    for (int i = 0; i < 8; ++i) {
+      const std::string name = std::string("chip") + std::to_string(i) + ".npy";
+      list += std::string(1, letter) + "/" + name + " " + letter + (letter == 'a' ? " 0\n" : " 1\n");
+    }
+  }
+  write_file_atomically(root / "all.txt", list);
+  options.data.list = root / "all.txt";
+  options.output = root / "from_list";
+  make_split(options);
+  EXPECT_EQ(names_in(root / "from_list/train_labels_55_0.txt"), expected);
+}
+
+TEST(Split, AClassWithTooFewImages) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 2, 6);
+  write_chip(root / "images/lonely/one.npy", 77);
+  const std::string message = message_of<UsageError>([&] { make_split(options_for(root)); });
+  EXPECT_CONTAINS(message, "class lonely has 1 images, too few");
+  EXPECT_CONTAINS(message, "HINT");
+  SplitOptions options = options_for(root);
+  options.train_per_class = 6;
+  EXPECT_CONTAINS(message_of<UsageError>([&] { make_split(options); }),
+                  "class a has 6 images, too few: 6 would be for training and 0");
+  EXPECT_FALSE(fs::exists(root / "split"));
+}
+
+TEST(Split, NeedsClassesAndNamesWithoutSpaces) {
+  TemporaryDirectory root;
+  write_chip(root / "images/x.npy", 1);
+  write_chip(root / "images/y.npy", 2);
+  EXPECT_CONTAINS(message_of<UsageError>([&] { make_split(options_for(root)); }), "has no classes");
+  TemporaryDirectory other;
+  write_class_folders(other / "images", 1, 3);
+  write_chip(other / "images/a/with space.npy", 1);
+  EXPECT_CONTAINS(message_of<UsageError>([&] { make_split(options_for(other)); }), "white space");
+}
+
+TEST(Split, RefusesToOverwrite) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 2, 4);
+  make_split(options_for(root));
+  EXPECT_CONTAINS(message_of<UsageError>([&] { make_split(options_for(root)); }), "--overwrite");
+}
+
+TEST(Split, ExactDuplicatesAcrossTheSplit) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 1, 12);
+  for (int i = 0; i < 12; ++i) {  // every image twice: some pair must come apart
+    fs::copy_file(root / ("images/a/chip" + std::to_string(i) + ".npy"),
+                  root / ("images/a/copy" + std::to_string(i) + ".npy"));
+  }
+  SplitOptions options = options_for(root);
+  const std::string message = message_of<UsageError>([&] { make_split(options); });
+  EXPECT_CONTAINS(message, "have the same bytes");
+  EXPECT_CONTAINS(message, "--duplicates=report");
+  options.duplicates = "report";
+  const Json split = make_split(options);
+  EXPECT_EQ(split["duplicate_groups"], 12);
+  EXPECT_EQ(split["repeats_with_duplicates_across"], 2);
+  const auto dataset = open_dataset(options.data);
+  EXPECT_EQ(check_split(root / "split", *dataset)["repeats_with_duplicates_across"], 2);
+}
+
+class SplitCheck : public ::testing::Test {
+ protected:
+  SplitCheck() {
+    write_class_folders(root_ / "images", 2, 8);
+    options_ = options_for(root_);
+    make_split(options_);
+  }
+  std::string problem() {
+    return message_of<UsageError>(
+        [&] { check_split(root_ / "split", *open_dataset(options_.data)); });
+  }
+  // Changes a list and its stored hash, as somebody would who edits by hand and means it.
+  void rewrite_list(const std::string& file, const std::string& text) {
+    write_file_atomically(root_ / "split" / file, text);
+    Json split = Json::parse(read_file(root_ / "split/split.json"));
+    for (Json& list : split["lists"]) {
+      if (list["file"] == file) list["sha256"] = sha256_hex(text);
+    }
+    write_file_atomically(root_ / "split/split.json", split.dump());
+  }
+
+  struct Root : TemporaryDirectory {
+    fs::path operator/(const std::string& name) const { return path() / name; }
+  } root_;
+  SplitOptions options_;
+};
+
+TEST_F(SplitCheck, AcceptsWhatItMade) {
+  const Json report = check_split(root_ / "split", *open_dataset(options_.data));
+  EXPECT_EQ(report["images"], 16);
+  EXPECT_EQ(report["lists"], 4);
+  // A file added later is in no list and does no harm.
+  write_chip(root_ / "images/a/new.npy", 5);
+  EXPECT_EQ(check_split(root_ / "split", *open_dataset(options_.data))["images"], 17);
+}
+
+TEST_F(SplitCheck, AChangedFileUnderAStoredSplit) {
+  write_chip(root_ / "images/b/chip3.npy", 999);
+  const std::string message = problem();
+  EXPECT_CONTAINS(message, "b/chip3.npy was changed after the split");
+  EXPECT_CONTAINS(message, "HINT");
+}
+
+TEST_F(SplitCheck, AMissingFile) {
+  fs::remove(root_ / "images/b/chip3.npy");
+  EXPECT_CONTAINS(problem(), "names b/chip3.npy, which is not in");
+}
+
+TEST_F(SplitCheck, AChangedList) {
+  const fs::path list = root_ / "split/valid_labels_55_1.txt";
+  write_file_atomically(list, read_file(list) + "a/other.npy a 0\n");
+  EXPECT_CONTAINS(problem(), "valid_labels_55_1.txt was changed after the split");
+  // Opening such a list says so as well.
+  DatasetOptions data = options_.data;
+  data.list = list;
+  EXPECT_CONTAINS(message_of<UsageError>([&] { open_dataset(data); }), "was changed");
+}
+
+TEST_F(SplitCheck, AChangedContentList) {
+  const fs::path contents = root_ / "split/contents.sha256";
+  std::string text = read_file(contents);
+  text[0] = text[0] == '0' ? '1' : '0';
+  write_file_atomically(contents, text);
+  EXPECT_CONTAINS(problem(), "contents.sha256 was changed");
+}
+
+TEST_F(SplitCheck, TrainAndTestOverlap) {
+  const std::string train = read_file(root_ / "split/train_labels_55_0.txt");
+  const std::string line = train.substr(0, train.find('\n') + 1);
+  rewrite_list("valid_labels_55_0.txt",
+               read_file(root_ / "split/valid_labels_55_0.txt") + line);
+  // Also the counts differ; either finding names the list or the file.
+  EXPECT_CONTAINS(problem(), "valid_labels_55_0.txt");
+  Json split = Json::parse(read_file(root_ / "split/split.json"));
+  for (Json& list : split["lists"]) {
+    if (list["file"] == "valid_labels_55_0.txt") list["per_class"]["a"] = 5;
+  }
+  write_file_atomically(root_ / "split/split.json", split.dump());
+  EXPECT_CONTAINS(problem(), "is in the train and in the test list of seed 0");
+}
+
+TEST_F(SplitCheck, NoSplitAtAll) {
+  fs::remove(root_ / "split/split.json");
+  EXPECT_CONTAINS(problem(), "has no split.json");
+}
+
+TEST(Split, ByLocation) {
+  TemporaryDirectory root;
+  RecordLayout layout;
+  layout.height = layout.width = 2;
+  layout.bands = 1;
+  layout.class_names = {"land"};
+  {
+    ShardSetWriter writer(root / "images", layout, {});
+    for (int row = 0; row < 30; ++row) {
+      for (int column = 0; column < 30; ++column) {
+        const auto pixels =
+            test::random_pixels<uint8_t>(4, static_cast<uint64_t>(row * 30 + column), 256);
+        Record record;
+        record.name = std::to_string(row) + "_" + std::to_string(column);
+        record.label = 0;
+        record.longitude_latitude = {{column + 0.5, row + 0.5}};
+        record.bytes = test::bytes_of(pixels);
+        writer.add(record);
+      }
+    }
+    writer.finish();
+  }
+  SplitOptions options = options_for(root);
+  options.by = "location";
+  options.duplicates = "report";
+  options.train_ratio = 0.7;
+  options.margin_degrees = 1;
+  const Json split = make_split(options);
+  const auto train = names_in(root / "split/train_labels_location_0.txt");
+  const auto test = names_in(root / "split/valid_labels_location_0.txt");
+  EXPECT_GT(test.size(), 200u);
+  EXPECT_LT(test.size(), 550u);
+  EXPECT_GT(split["lists"][0]["left_out_in_margin"], 0);
+  EXPECT_LT(train.size() + test.size(), 900u);
+  // Chips one degree wide: no train chip may overlap a test chip.
+  const auto place = [](const std::string& name) {
+    return std::pair{std::atoi(name.c_str()), std::atoi(name.c_str() + name.find('_') + 1)};
+  };
+  for (const std::string& a : train) {
+    for (const std::string& b : test) {
+      const auto [row_a, column_a] = place(a);
+      const auto [row_b, column_b] = place(b);
+      ASSERT_GE(std::max(std::abs(row_a - row_b), std::abs(column_a - column_b)), 1);
+    }
+  }
+  // Other seeds, other blocks.
+  EXPECT_NE(test, names_in(root / "split/valid_labels_location_1.txt"));
+
+  write_class_folders(root / "plain", 1, 3);
+  options.data.root = root / "plain";
+  options.output = root / "none";
+  EXPECT_CONTAINS(message_of<UsageError>([&] { make_split(options); }), "has no coordinates");
+}
+
+TEST(Split, RankClassIsNested) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 1, 10);
+  SplitOptions options = options_for(root);
+  const auto dataset = open_dataset(options.data);
+  std::vector<int64_t> all(10);
+  for (int64_t i = 0; i < 10; ++i) all[static_cast<size_t>(i)] = i;
+  const auto order = rank_class(*dataset, all, "e3");
+  std::set<int64_t> seen(order.begin(), order.end());
+  EXPECT_EQ(seen.size(), 10u);
+  EXPECT_NE(order, rank_class(*dataset, all, "e4"));
+  EXPECT_EQ(sha256_hex("e3:" + dataset->sample(order[0]).name),
+            [&] {
+              std::string smallest = "g";
+              for (int64_t i = 0; i < 10; ++i) {
+                smallest = std::min(smallest, sha256_hex("e3:" + dataset->sample(i).name));
+              }
+              return smallest;
+            }());
+}
+
+// The real images, where they are: the paper's split of UCM.
+TEST(Split, UcMercedHalfAndHalf) {
+  const char* root = std::getenv("SWATH_DATA");
+  if (root == nullptr || !fs::exists(fs::path(root) / "ucm")) {
+    GTEST_SKIP() << "SWATH_DATA/ucm is not there";
+  }
+  TemporaryDirectory output;
+  SplitOptions options;
+  options.data.root = fs::path(root) / "ucm";
+  options.preset = "ucm";
+  options.output = output / "split";
+  options.duplicates = "report";
+  const Json split = make_split(options);
+  EXPECT_EQ(split["train"], 1050);
+  EXPECT_EQ(split["test"], 1050);
+  for (const auto& [name, count] : split["lists"][0]["per_class"].items()) EXPECT_EQ(count, 50);
+  EXPECT_EQ(check_split(output / "split", *open_dataset(options.data))["images"], 2100);
+}
+
+}  // namespace
+}  // namespace swath::data

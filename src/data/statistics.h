@@ -1,0 +1,51 @@
+// Mean and variance of every band of a data set, in one pass, mergeable.
+//
+// Source: Chan, Golub and LeVeque, "Algorithms for computing the sample variance" (1983): each image
+// is summed on its own around its own mean, then images and threads are merged. Double precision.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "data/image.h"
+#include "data/transform.h"
+
+namespace swath::data {
+
+class BandStatistics {
+ public:
+  // Adds every pixel of `image`. The first image sets the number of bands. Throws BadSample naming
+  // `name` on another number of bands and on NaN or infinite pixels; nothing is added then.
+  void add(const Image& image, const std::string& name);
+  // Throws Error when the band counts differ. Merging with nothing changes nothing.
+  void merge(const BandStatistics& other);
+
+  int64_t bands() const { return static_cast<int64_t>(mean_.size()); }
+  int64_t images() const { return images_; }
+  int64_t pixels() const { return pixels_; }
+  // In stored pixel units; the variance divides by the number of pixels.
+  const std::vector<double>& mean() const { return mean_; }
+  std::vector<double> variance() const;
+  const std::vector<double>& minimum() const { return minimum_; }
+  const std::vector<double>& maximum() const { return maximum_; }
+  Normalization normalization() const;
+
+  // Exact: doubles survive the text. from_json throws Error on anything else than to_json writes.
+  Json to_json() const;
+  static BandStatistics from_json(const Json& json, const std::string& origin);
+  void save(const std::filesystem::path& path) const;
+  static BandStatistics load(const std::filesystem::path& path);
+
+ private:
+  int64_t images_ = 0;
+  int64_t pixels_ = 0;  // per band
+  std::vector<double> mean_;
+  std::vector<double> squares_;  // sum of squared distances from the mean
+  std::vector<double> minimum_;
+  std::vector<double> maximum_;
+};
+
+}  // namespace swath::data

@@ -1,0 +1,35 @@
+// Reads everything of a dataset and says what cannot be used, and why.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/config.h"
+#include "core/json.h"
+#include "data/dataset.h"
+
+namespace swath::data {
+
+struct VerifyOptions {
+  DatasetOptions data;
+  int64_t bands = 0;    // that every image must have; 0: as the first image
+  int64_t size = 0;     // height and width that every image must have; 0: any
+  std::string split;    // a split directory to check against the dataset
+  int64_t workers = 0;  // 0: all cores
+
+  void describe(FieldTable& fields);
+};
+
+// Decodes every sample: truncated, empty or unreadable ones, wrong band counts or sizes, NaN and
+// infinite pixels, names whose extension belongs to another format, damaged shards and records.
+// Never stops at the first. Returns
+//   {"dataset", "images", "good", "bad", "problems": [{"name", "reason"}], "sha256"?, "split"?}
+// with at most 1000 problems listed. For shards the SHA-256 of the manifest is checked as well.
+Json verify_dataset(const VerifyOptions& options);
+
+// Why the bytes of an image do not belong to a file of that name, or nothing: "holds PNG data under
+// the extension .jpg". Names without an extension of an image are not judged.
+std::optional<std::string> wrong_extension(const std::string& name, const std::string& format);
+
+}  // namespace swath::data

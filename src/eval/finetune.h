@@ -1,0 +1,73 @@
+// `swath finetune`: supervised training of a whole ViT or of its last blocks.
+//
+// Recipe of MAE (FINETUNE.md): AdamW with beta2 0.999, learning rates that fall by a factor from
+// each block to the one below, drop path, label smoothing, mixup.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "core/json.h"
+#include "data/dataset.h"
+#include "data/transform.h"
+#include "eval/linear_probe.h"
+#include "eval/probe.h"
+#include "models/classifier.h"
+#include "optim/adamw.h"
+#include "optim/schedule.h"
+#include "sharding/local_parameters.h"
+
+namespace swath::eval {
+
+struct FinetuneOptions {
+  int64_t epochs = 100;
+  int64_t batch_size = 64;         // images per step
+  int64_t last_blocks = -1;        // trains the last k blocks, norm and head; below 0: everything
+  double layer_decay = 0.65;       // 1: one learning rate for all
+  double clip_norm = 0;            // 0: no clipping
+  double max_minutes = 0;          // > 0: ends after the epoch that passes this time
+  std::string precision = "auto";  // as in pretraining
+  int64_t workers = 0;
+  bool skip_bad = false;
+  ProbeTransformOptions transform;
+  optim::ScheduleOptions schedule;
+  optim::AdamWOptions adamw;
+
+  // MAE's values where they differ from pretraining's: base_lr 5e-4, 5 epochs of warm-up, min_lr
+  // 1e-6, beta2 0.999; a warm-up of at most a fifth of the epochs.
+  FinetuneOptions();
+  void describe(FieldTable& fields);
+};
+
+// The group of a parameter of a ViT with `depth` blocks: 0 for the CLS token, position table and
+// patch embedding, i + 1 for block i, depth + 1 for the rest (mae, util/lr_decay.py).
+int64_t layer_of(const std::string& parameter_name, int64_t depth);
+
+// decay^(depth + 1 - layer), and weight decay by MAE's rule.
+sharding::ParameterRules finetune_rules(int64_t depth, double layer_decay);
+
+// Leaves a gradient to the last `last_blocks` blocks, the norms and the head only; below 0 leaves
+// all as they are. Throws UsageError when the model has fewer blocks.
+void freeze_below(torch::nn::Module& module, int64_t depth, int64_t last_blocks);
+
+struct FinetuneInputs {
+  models::Classifier* classifier = nullptr;
+  std::shared_ptr<const data::Dataset> train;
+  std::shared_ptr<const data::Dataset> test;
+  data::Normalization normalization;
+  std::vector<int64_t> bands;
+  c10::Device device = c10::Device(c10::kCPU);
+  uint64_t seed = 0;
+};
+
+// The classifier holds the trained weights afterwards. Keys as run_probe's: top1, top5, best_top1,
+// best_epoch, train_images, test_images, classes, class_names, history, interval, and macro_f1,
+// balanced_accuracy, confusion, trained_parameters, steps, seconds.
+Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options);
+
+}  // namespace swath::eval

@@ -1,0 +1,118 @@
+#include "eval/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "core/error.h"
+
+namespace swath::eval {
+namespace {
+
+TEST(Metrics, TiesGoToTheLowerIndex) {
+  const std::vector<float> scores = {1, 1, 1, 0, 2, 2};
+  const std::vector<int64_t> labels = {1, 2};
+  EXPECT_EQ(predict_classes(scores, 3), (std::vector<int64_t>{0, 1}));
+  EXPECT_EQ(is_among_top_k(scores, labels, 3, 1), (std::vector<uint8_t>{0, 0}));
+  EXPECT_EQ(is_among_top_k(scores, labels, 3, 2), (std::vector<uint8_t>{1, 1}));
+  const std::vector<float> constant(6, 0.5F);
+  EXPECT_EQ(is_among_top_k(constant, std::vector<int64_t>{4}, 6, 5), std::vector<uint8_t>{1});
+  EXPECT_EQ(is_among_top_k(constant, std::vector<int64_t>{5}, 6, 5), std::vector<uint8_t>{0});
+}
+
+TEST(Metrics, AccuracyByHand) {
+  const std::vector<float> scores = {0, 9, 1, 2, 3, 4,  //
+                                     9, 0, 1, 2, 3, 4,  //
+                                     9, 8, 7, 6, 5, 4};
+  const Accuracy accuracy = measure_accuracy(scores, std::vector<int64_t>{1, 2, 5}, 6);
+  EXPECT_DOUBLE_EQ(accuracy.top1, 1.0 / 3);
+  EXPECT_DOUBLE_EQ(accuracy.top5, 2.0 / 3);
+  EXPECT_EQ(accuracy.is_correct, (std::vector<uint8_t>{1, 0, 0}));
+}
+
+TEST(Metrics, RefusesWhatIsNoResult) {
+  const std::vector<float> nan = {0, std::numeric_limits<float>::quiet_NaN()};
+  EXPECT_THROW(predict_classes(nan, 2), Error);
+  const std::vector<float> good = {0, 1};
+  EXPECT_THROW(measure_accuracy(good, std::vector<int64_t>{2}, 2), Error);
+  EXPECT_THROW(measure_accuracy(good, std::vector<int64_t>{-1}, 2), Error);
+  EXPECT_THROW(measure_accuracy(good, std::vector<int64_t>{0, 1}, 2), Error);
+  EXPECT_THROW(fraction_of({}), Error);
+}
+
+// Worked by hand; scikit-learn 1.7 gives the same for these lists:
+// balanced_accuracy_score 0.583333, f1_score(average="macro") 0.555556, jaccard 0.416667.
+TEST(Metrics, ConfusionByHand) {
+  ConfusionMatrix matrix(3);
+  matrix.add(std::vector<int64_t>{0, 0, 0, 0, 1, 1, 2}, std::vector<int64_t>{0, 0, 0, 1, 1, 0, 0});
+  EXPECT_EQ(matrix.count(0, 0), 3);
+  EXPECT_EQ(matrix.count(0, 1), 1);
+  EXPECT_EQ(matrix.count(2, 0), 1);
+  EXPECT_DOUBLE_EQ(matrix.accuracy(), 4.0 / 7);
+  EXPECT_DOUBLE_EQ(matrix.balanced_accuracy(), (0.75 + 0.5 + 0) / 3);
+  // F1 by class: 2*3/(4+5), 2*1/(2+2), 0/(1+0).
+  EXPECT_DOUBLE_EQ(matrix.macro_f1(), (6.0 / 9 + 0.5 + 0) / 3);
+  // Intersection over union: 3/(4+5-3), 1/(2+2-1), 0.
+  EXPECT_DOUBLE_EQ(matrix.mean_iou(), (0.5 + 1.0 / 3 + 0) / 3);
+  EXPECT_EQ(matrix.to_json().dump(), "[[3,1,0],[1,1,0],[1,0,0]]");
+}
+
+TEST(Metrics, ClassesThatAppearNowhereDoNotCount) {
+  ConfusionMatrix matrix(5);
+  matrix.add(1, 1, 10);
+  EXPECT_DOUBLE_EQ(matrix.macro_f1(), 1);
+  EXPECT_DOUBLE_EQ(matrix.balanced_accuracy(), 1);
+  EXPECT_DOUBLE_EQ(matrix.mean_iou(), 1);
+  EXPECT_DOUBLE_EQ(matrix.iou_per_class()[0], -1);
+}
+
+TEST(Metrics, QuantileInterpolates) {
+  EXPECT_DOUBLE_EQ(quantile({4, 1, 3, 2}, 0.5), 2.5);
+  EXPECT_DOUBLE_EQ(quantile({1, 2, 3, 4, 5}, 0.025), 1.1);
+  EXPECT_DOUBLE_EQ(quantile({7}, 0.975), 7);
+}
+
+// The binomial approximation: p +- 1.96 sqrt(p (1 - p) / n).
+TEST(Metrics, BootstrapMatchesTheBinomial) {
+  std::vector<uint8_t> is_correct(1000);
+  for (size_t i = 0; i < is_correct.size(); ++i) is_correct[i] = i % 10 < 7;
+  const Interval interval = bootstrap_interval(is_correct, 3);
+  const double half = 1.96 * std::sqrt(0.7 * 0.3 / 1000);
+  EXPECT_NEAR(interval.low, 0.7 - half, 0.005);
+  EXPECT_NEAR(interval.high, 0.7 + half, 0.005);
+  const Interval again = bootstrap_interval(is_correct, 3);
+  EXPECT_EQ(interval.low, again.low);
+  EXPECT_NE(bootstrap_interval(is_correct, 4).low + bootstrap_interval(is_correct, 5).low,
+            2 * interval.low);
+}
+
+// Two models that differ on few images: pairing removes what they share.
+TEST(Metrics, PairedBootstrapIsNarrower) {
+  std::vector<uint8_t> a(500);
+  std::vector<uint8_t> b(500);
+  for (size_t i = 0; i < a.size(); ++i) {
+    a[i] = i % 2;
+    b[i] = i % 2 && i % 50 != 1;  // 10 of a's hits are missing
+  }
+  const PairedDifference paired = paired_bootstrap(a, b, 1);
+  EXPECT_NEAR(paired.difference, 0.02, 1e-15);
+  // Each image contributes 1 with probability 0.02: sd sqrt(0.02 * 0.98 / 500) = 0.00626.
+  EXPECT_NEAR(paired.interval.low, 0.02 - 1.96 * 0.00626, 0.004);
+  EXPECT_GT(paired.interval.low, 0);
+  const Interval alone = bootstrap_interval(a, 1);
+  EXPECT_LT(paired.interval.high - paired.interval.low, (alone.high - alone.low) / 2);
+  EXPECT_THROW(paired_bootstrap(a, std::span(b).first(499), 1), Error);
+}
+
+TEST(Metrics, SampleStandardDeviation) {
+  const MeanAndSd summary = mean_and_sd(std::vector<double>{2, 4, 4, 4, 5, 5, 7, 9});
+  EXPECT_DOUBLE_EQ(summary.mean, 5);
+  EXPECT_DOUBLE_EQ(summary.sd, std::sqrt(32.0 / 7));
+  EXPECT_EQ(mean_and_sd(std::vector<double>{3}).sd, 0);
+  EXPECT_EQ(mean_and_sd({}).count, 0);
+}
+
+}  // namespace
+}  // namespace swath::eval

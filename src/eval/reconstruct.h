@@ -1,0 +1,58 @@
+// `swath reconstruct`: what a masked autoencoder sees, what it gets, what it makes of it.
+//
+// n samples, C bands, H = W image side.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "core/json.h"
+#include "data/dataset.h"
+#include "data/image.h"
+#include "data/transform.h"
+#include "models/mae.h"
+
+namespace swath::eval {
+
+struct ReconstructOptions {
+  int64_t samples = 8;
+  // Bands shown as red, green and blue, counted in the model's input; one band is shown gray. Empty:
+  // 0, 1, 2, or gray for fewer than three bands.
+  std::vector<int64_t> rgb;
+  // Per band, these percentiles of the original pictures become black and white. 0 and 100 show the
+  // full range; uint8 imagery of three bands that fills 0..255 looks best with them.
+  double low_percentile = 1;
+  double high_percentile = 99;
+  int64_t zoom = 0;   // pixels of the picture per pixel of the image; 0: so that it is 128 or more
+  int64_t gap = 4;    // white pixels between pictures
+
+  void describe(FieldTable& fields);
+};
+
+// Pictures (n, C, H, W) in stored units to a grid: one row per sample, columns original, masked,
+// reconstruction. `masked` shows removed patches in gray: those where `removed_NHW` is true.
+data::Image draw_grid(const at::Tensor& original_NCHW, const at::Tensor& reconstruction_NCHW,
+                      const at::Tensor& removed_NHW, const ReconstructOptions& options);
+
+struct ReconstructInputs {
+  models::Mae* mae = nullptr;
+  std::shared_ptr<const data::Dataset> dataset;
+  data::Normalization normalization;
+  data::TransformOptions transform;  // evaluation: center_crop or none, with the model's size
+  c10::Device device = c10::Device(c10::kCPU);
+  uint64_t seed = 0;                 // of the choice of samples and of the masks
+};
+
+// Writes the grid as PNG. {"images": [path], "samples": [names], "rgb": [bands],
+//  "mean_squared_error": of removed pixels in normalised units}.
+Json run_reconstruct(const ReconstructInputs& inputs, const ReconstructOptions& options,
+                     const std::filesystem::path& png_path);
+
+}  // namespace swath::eval

@@ -1,0 +1,87 @@
+// For tests: the files that testdata/models/make_fixtures.py writes.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <string>
+
+#include "core/json.h"
+#include "core/tensor/tensor_io.h"
+#include "models/model_options.h"
+
+namespace swath::models {
+
+class Fixture {
+ public:
+  explicit Fixture(const std::string& name)
+      : file_(std::string(SWATH_TESTDATA) + "/models/" + name + ".safetensors"),
+        config_(Json::parse(file_.metadata().at("config"))) {}
+
+  at::Tensor tensor(const std::string& name) const { return read_tensor(file_, name); }
+  const Json& config() const { return config_; }
+
+  VitDimensions dimensions() const {
+    VitDimensions d;
+    d.name = "fixture";
+    d.width = config_["width"];
+    d.depth = config_["depth"];
+    d.heads = config_["heads"];
+    d.mlp = config_["mlp"];
+    d.gated_mlp = config_["gated"];
+    d.patch = config_["patch"];
+    d.image_size = config_["image_size"];
+    d.channels = config_["channels"];
+    if (config_.contains("decoder_width")) {
+      d.decoder_width = config_["decoder_width"];
+      d.decoder_depth = config_["decoder_depth"];
+      d.decoder_heads = config_["decoder_heads"];
+      d.decoder_mlp = 4 * d.decoder_width;
+      d.mask_ratio = config_["mask_ratio"];
+      d.norm_pix_loss = config_["norm_pix"];
+      d.norm_pix_per_band = config_["per_band"];
+    }
+    return d;
+  }
+
+  // Converts the module to `type` and copies the weights by name; every one must be there.
+  void fill(torch::nn::Module& module, at::ScalarType type) const {
+    const at::NoGradGuard no_grad;
+    module.to(type);
+    for (auto& parameter : module.named_parameters()) {
+      parameter.value().copy_(tensor("weight." + parameter.key()));
+    }
+  }
+
+  const SafetensorsFile& file() const { return file_; }
+
+ private:
+  SafetensorsFile file_;
+  Json config_;
+};
+
+// max|a - b| <= tolerance * max|b|.
+inline void expect_near(const at::Tensor& a, const at::Tensor& b, double tolerance,
+                        const std::string& what) {
+  ASSERT_EQ(a.sizes(), b.sizes()) << what;
+  const at::Tensor difference = (a.detach().to(at::kDouble) - b.to(at::kDouble)).abs();
+  EXPECT_LE(difference.max().item<double>(), tolerance * b.abs().max().item<double>())
+      << what << ", worst element " << difference.argmax().item<int64_t>() << ", largest value "
+      << b.abs().max().item<double>();
+}
+
+// Every parameter's gradient; fixed tables have none.
+inline void expect_gradients_near(torch::nn::Module& module, const Fixture& fixture,
+                                  double tolerance) {
+  for (const auto& parameter : module.named_parameters()) {
+    if (!parameter.value().requires_grad()) {
+      EXPECT_FALSE(parameter.value().grad().defined()) << parameter.key();
+      continue;
+    }
+    ASSERT_TRUE(parameter.value().grad().defined()) << parameter.key();
+    expect_near(parameter.value().grad(), fixture.tensor("grad." + parameter.key()), tolerance,
+                "gradient of " + parameter.key());
+  }
+}
+
+}  // namespace swath::models

@@ -1,0 +1,88 @@
+// The loops of the fused CPU operators: free of LibTorch, each compiled for three instruction sets
+// and chosen when the program starts.
+//
+// All functions work on whole rows of contiguous memory and on the calling thread only; the
+// operators cut the rows into ranges. Arithmetic is float for float and bfloat16 data, double for
+// double.
+#pragma once
+
+#include <cstdint>
+
+namespace swath::ops {
+
+// bfloat16 as LibTorch stores it.
+struct Bf16 {
+  uint16_t bits;
+};
+
+template <class T>
+struct ArithmeticOf {
+  using Type = T;
+};
+template <>
+struct ArithmeticOf<Bf16> {
+  using Type = float;
+};
+template <class T>
+using Arithmetic = typename ArithmeticOf<T>::Type;
+
+template <class T>
+struct TypedKernels {
+  using A = Arithmetic<T>;
+
+  // sum = x + branch (branch may be null: sum is then not written), y = LayerNorm(sum).
+  // Keeps mean and 1/standard deviation per row for backward.
+  void (*layer_norm)(const T* x, const T* branch, const T* weight, const T* bias, T* sum, T* y,
+                     A* mean, A* inverse_deviation, int64_t rows, int64_t width, A epsilon);
+  // grad_x = LayerNorm's gradient of grad_y (+ grad_sum unless null). Adds this range's part to
+  // grad_weight and grad_bias (width values each).
+  void (*layer_norm_backward)(const T* grad_y, const T* grad_sum, const T* sum, const T* weight,
+                              const A* mean, const A* inverse_deviation, T* grad_x, A* grad_weight,
+                              A* grad_bias, int64_t rows, int64_t width);
+  // y = x Phi(x), the exact (erf) GELU.
+  void (*gelu)(const T* x, T* y, int64_t count);
+  // grad_x = grad_y GELU'(x); may be in place in grad_y. y = GELU(x) again, for the gradient of the
+  // weight that follows.
+  void (*gelu_backward)(const T* x, const T* grad_y, T* grad_x, T* y, int64_t count);
+  // y = GELU(gate) * up
+  void (*gated_gelu)(const T* gate, const T* up, T* y, int64_t count);
+  void (*gated_gelu_backward)(const T* gate, const T* up, const T* grad_y, T* grad_gate, T* grad_up,
+                              T* y, int64_t count);
+  // out = a + b
+  void (*add)(const T* a, const T* b, T* out, int64_t count);
+  // Adds the sum over rows of x to total (width values).
+  void (*column_sum)(const T* x, A* total, int64_t rows, int64_t width);
+  // softmax of `rows` rows of `columns` scores times scale, in place; row i begins at
+  // scores + i * stride.
+  void (*softmax)(A* scores, int64_t rows, int64_t columns, int64_t stride, A scale);
+};
+
+struct CpuKernels {
+  const char* isa;  // "avx512", "avx2", "baseline"
+  TypedKernels<float> for_float;
+  TypedKernels<double> for_double;
+  TypedKernels<Bf16> for_bfloat16;
+
+  template <class T>
+  const TypedKernels<T>& of() const;
+};
+template <>
+inline const TypedKernels<float>& CpuKernels::of<float>() const {
+  return for_float;
+}
+template <>
+inline const TypedKernels<double>& CpuKernels::of<double>() const {
+  return for_double;
+}
+template <>
+inline const TypedKernels<Bf16>& CpuKernels::of<Bf16>() const {
+  return for_bfloat16;
+}
+
+// The best set this processor can run. SWATH_ISA=baseline|avx2|avx512 in the environment asks for a
+// lesser one (for tests and comparisons).
+const CpuKernels& cpu_kernels();
+// A named set, or null if this processor or build lacks it.
+const CpuKernels* cpu_kernels_for(const char* isa);
+
+}  // namespace swath::ops

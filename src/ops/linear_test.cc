@@ -1,0 +1,76 @@
+#include "ops/linear.h"
+
+#include "ops/gradient_check.h"
+
+namespace swath::ops {
+namespace {
+
+using Inputs = std::vector<at::Tensor>;
+
+TEST(Linear, AgreesInBothVersions) {
+  expect_versions_agree([](const Inputs& in) { return linear(in[0], in[1], in[2]); },
+                        {random_tensor({2, 3, 7}, 1), random_tensor({5, 7}, 2),
+                         random_tensor({5}, 3)});
+}
+
+// Rows and columns that fill no vector register, and enough of them for several threads.
+TEST(Linear, LargeOddSizesAgree) {
+  const Inputs inputs = {random_tensor({3, 131, 97}, 1).to(at::kFloat),
+                         random_tensor({61, 97}, 2).to(at::kFloat),
+                         random_tensor({61}, 3).to(at::kFloat)};
+  const auto function = [](const Inputs& in) { return gelu_linear(in[0], in[1], in[2]); };
+  set_backend("reference");
+  const Evaluation expected = evaluate(function, inputs);
+  set_backend("fused");
+  const Evaluation found = evaluate(function, inputs);
+  expect_close(found.value, expected.value, 2e-6, "value");
+  for (size_t i = 0; i < 3; ++i) {
+    expect_close(found.gradients[i], expected.gradients[i], 5e-6, "gradient");
+  }
+}
+
+TEST(Linear, TakesStridedInput) {
+  expect_versions_agree(
+      [](const Inputs& in) { return linear(in[0].slice(1, 1, 4), in[1], in[2]); },
+      {random_tensor({2, 5, 7}, 1), random_tensor({3, 7}, 2), random_tensor({3}, 3)});
+}
+
+TEST(Linear, GeluLinearAgreesInBothVersions) {
+  expect_versions_agree([](const Inputs& in) { return gelu_linear(in[0], in[1], in[2]); },
+                        {random_tensor({2, 3, 19}, 1) * 2, random_tensor({5, 19}, 2),
+                         random_tensor({5}, 3)});
+}
+
+TEST(Linear, GatedGeluLinearAgreesInBothVersions) {
+  expect_versions_agree(
+      [](const Inputs& in) { return gated_gelu_linear(in[0], in[1], in[2], in[3]); },
+      {random_tensor({6, 17}, 1) * 2, random_tensor({6, 17}, 2), random_tensor({5, 17}, 3),
+       random_tensor({5}, 4)});
+}
+
+// The same closure may run twice over one graph: what backward reuses must still be whole.
+TEST(Linear, BackwardLeavesItsInputsAlone) {
+  set_backend("fused");
+  const at::Tensor x = random_tensor({4, 8}, 1).requires_grad_();
+  const at::Tensor weight = random_tensor({3, 8}, 2).requires_grad_();
+  const at::Tensor bias = random_tensor({3}, 3).requires_grad_();
+  const at::Tensor y = gelu_linear(x, weight, bias);
+  y.sum().backward({}, /*retain_graph=*/true);
+  const at::Tensor first = x.grad().clone();
+  y.sum().backward();
+  expect_close(x.grad(), first * 2, 1e-15, "second backward");
+}
+
+TEST(Linear, UnneededGradientsAreLeftOut) {
+  set_backend("fused");
+  const at::Tensor x = random_tensor({4, 8}, 1);
+  const at::Tensor weight = random_tensor({3, 8}, 2).requires_grad_();
+  const at::Tensor bias = random_tensor({3}, 3);
+  linear(x, weight, bias).sum().backward();
+  EXPECT_TRUE(weight.grad().defined());
+  EXPECT_FALSE(x.grad().defined());
+  EXPECT_FALSE(bias.grad().defined());
+}
+
+}  // namespace
+}  // namespace swath::ops
