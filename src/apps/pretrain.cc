@@ -8,7 +8,9 @@
 
 #include "apps/commands.h"
 #include "apps/recipes.h"
+#include "apps/reconstruct.h"
 #include "apps/version.h"
+#include "bench/report/report.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/interrupt.h"
@@ -197,8 +199,15 @@ Outcome run_pretrain(const CommandSyntax& syntax, const Words& words) {
   options.data.exclude_list = expand_environment(options.data.exclude_list);
   outcome.json = pretrain(options, "pretrain", arguments.overwrite);
   const int signal = outcome.json.at("signal");
-  // Stopped from outside: the checkpoint is there, but the work is not done.
-  if (signal != 0) outcome.exit_code = 128 + signal;
+  const fs::path directory = outcome.json.at("output").get<std::string>();
+  if (signal != 0) {
+    // Stopped from outside: the checkpoint is there, but the work is not done.
+    outcome.exit_code = 128 + signal;
+  } else {
+    reconstruct(open_trained_model(directory.string()), data::open_dataset(options.data), {},
+                select_device(options.run.device), directory);
+    outcome.json["report"] = bench::write_report({directory}, {}).at("report");
+  }
   outcome.text = fmt::format("{} steps, loss {:.4f}, {:.1f} images/s; checkpoint {}",
                              outcome.json.at("steps").get<int64_t>(),
                              outcome.json.at("loss").get<double>(),

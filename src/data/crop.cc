@@ -69,8 +69,7 @@ ResampleGeometry resize_and_center_crop(int64_t width, int64_t height, int64_t s
   };
   const int64_t output_width = width <= height ? short_side : longer(width, height);
   const int64_t output_height = height <= width ? short_side : longer(height, width);
-  ResampleGeometry geometry =
-      ResampleGeometry::whole(width, height, output_width, output_height);
+  ResampleGeometry geometry = ResampleGeometry::whole(width, height, output_width, output_height);
   geometry.window = {rounded(static_cast<double>(output_width - size) / 2.0),
                      rounded(static_cast<double>(output_height - size) / 2.0), size, size};
   return geometry;

@@ -25,7 +25,7 @@ TEST(Dataset, WrongRootsAreNamed) {
   EXPECT_CONTAINS(message_of<UsageError>([] { open_dataset(options_for("/no/such/folder")); }),
                   "/no/such/folder does not exist");
   TemporaryDirectory root;
-  write_file_atomically(root / "notes.txt", "x");
+  test::write_text(root / "notes.txt", "x");
   EXPECT_CONTAINS(message_of<UsageError>([&] { open_dataset(options_for(root / "notes.txt")); }),
                   "no known kind");
 }
@@ -33,7 +33,7 @@ TEST(Dataset, WrongRootsAreNamed) {
 TEST(Dataset, ListGivesOrderLabelsAndClasses) {
   TemporaryDirectory root;
   write_class_folders(root / "images", 2, 3);
-  write_file_atomically(root / "list.txt", "b/chip2.npy river 1\na/chip0.npy city 0\n");
+  test::write_text(root / "list.txt", "b/chip2.npy river 1\na/chip0.npy city 0\n");
   DatasetOptions options = options_for(root / "images");
   options.list = root / "list.txt";
   const auto dataset = open_dataset(options);
@@ -50,7 +50,7 @@ TEST(Dataset, ListNamesWithoutTheirFolder) {
   TemporaryDirectory root;
   write_chip(root / "city/x.npy", 1);
   write_chip(root / "all_img/y.npy", 2);
-  write_file_atomically(root / "list.txt", "x.npy city 0\ny.npy river 1\n");
+  test::write_text(root / "list.txt", "x.npy city 0\ny.npy river 1\n");
   DatasetOptions options = options_for(root.path());
   options.list = root / "list.txt";
   const auto dataset = open_dataset(options);
@@ -61,7 +61,7 @@ TEST(Dataset, ListNamesWithoutTheirFolder) {
 TEST(Dataset, ListOfMissingFiles) {
   TemporaryDirectory root;
   write_class_folders(root / "images", 1, 2);
-  write_file_atomically(root / "list.txt",
+  test::write_text(root / "list.txt",
                         "a/chip0.npy a 0\na/gone.npy a 0\na/lost.npy a 0\n");
   DatasetOptions options = options_for(root / "images");
   options.list = root / "list.txt";
@@ -76,7 +76,7 @@ TEST(Dataset, ListOfMissingFiles) {
 TEST(Dataset, ExcludeList) {
   TemporaryDirectory root;
   write_class_folders(root / "images", 2, 3);
-  write_file_atomically(root / "out.txt", "a/chip1.npy\nchip2.npy\n");
+  test::write_text(root / "out.txt", "a/chip1.npy\nchip2.npy\n");
   DatasetOptions options = options_for(root / "images");
   options.exclude_list = root / "out.txt";
   const auto dataset = open_dataset(options);
@@ -87,7 +87,7 @@ TEST(Dataset, ExcludeList) {
   EXPECT_EQ(dataset->sample(2).name, "b/chip1.npy");
   EXPECT_EQ(dataset->sample(2).label, 1);
 
-  write_file_atomically(root / "out.txt", "other.npy\n");
+  test::write_text(root / "out.txt", "other.npy\n");
   EXPECT_CONTAINS(message_of<UsageError>([&] { open_dataset(options); }), "excludes nothing");
 }
 
@@ -109,7 +109,7 @@ TEST(Dataset, ListOverShards) {
     }
     writer.finish();
   }
-  write_file_atomically(root / "list.txt", "r3 river 1\nr1 city 0\n");
+  test::write_text(root / "list.txt", "r3 river 1\nr1 city 0\n");
   DatasetOptions options = options_for(root / "shards");
   options.list = root / "list.txt";
   const auto dataset = open_dataset(options);

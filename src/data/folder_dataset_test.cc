@@ -25,7 +25,7 @@ TEST(FolderDataset, ClassFoldersAreSortedByBytes) {
   for (const char* name : {"river/b.npy", "river/a.NPY", "Forest/x.npy", "forest/deep/er/y.npy"}) {
     write_chip(root / name, 1);
   }
-  write_file_atomically(root / "river/readme.txt", "not an image");
+  test::write_text(root / "river/readme.txt", "not an image");
   write_chip(root / "river/.hidden.npy", 1);
   write_chip(root / ".cache/z.npy", 1);
   const FolderDataset dataset(root.path(), FolderLabels::kTop);
@@ -92,7 +92,7 @@ TEST(FolderDataset, EmptyFolder) {
 
 TEST(FolderDataset, FolderWithoutImages) {
   TemporaryDirectory root;
-  write_file_atomically(root / "notes.txt", "x");
+  test::write_text(root / "notes.txt", "x");
   const std::string message =
       message_of<UsageError>([&] { FolderDataset(root.path(), FolderLabels::kTop); });
   EXPECT_CONTAINS(message, "no image");
@@ -110,7 +110,7 @@ TEST(FolderDataset, ImagesBesideClassFolders) {
 
 TEST(FolderDataset, MislabelledExtensionNamesFileAndContent) {
   TemporaryDirectory root;
-  write_file_atomically(root / "photo.jpg", "<!DOCTYPE html><html>not found</html>");
+  test::write_text(root / "photo.jpg", "<!DOCTYPE html><html>not found</html>");
   const FolderDataset dataset(root.path(), FolderLabels::kTop);
   const std::string message =
       message_of<BadSample>([&] { decode_image(dataset.source(0, nullptr)); });

@@ -52,9 +52,7 @@ class NoDirectoryListing {
   NoDirectoryListing() {
     CPLSetThreadLocalConfigOption("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR");
   }
-  ~NoDirectoryListing() {
-    CPLSetThreadLocalConfigOption("GDAL_DISABLE_READDIR_ON_OPEN", nullptr);
-  }
+  ~NoDirectoryListing() { CPLSetThreadLocalConfigOption("GDAL_DISABLE_READDIR_ON_OPEN", nullptr); }
   NoDirectoryListing(const NoDirectoryListing&) = delete;
   NoDirectoryListing& operator=(const NoDirectoryListing&) = delete;
 };
@@ -104,8 +102,8 @@ class GdalCodec final : public ImageCodec {
     const ErrorCollector errors;
     const NoDirectoryListing no_listing;
     const std::string& gdal_path = bytes.empty() ? path.string() : memory_.path();
-    dataset_ = GDALOpenEx(gdal_path.c_str(), GDAL_OF_RASTER | GDAL_OF_READONLY, nullptr, nullptr,
-                          nullptr);
+    dataset_ =
+        GDALOpenEx(gdal_path.c_str(), GDAL_OF_RASTER | GDAL_OF_READONLY, nullptr, nullptr, nullptr);
     if (dataset_ == nullptr) {
       throw_bad_image(name_, fmt::format("cannot be read as an image: found {}{}{}", found,
                                          errors.message().empty() ? "" : "; ", errors.message()));
@@ -206,11 +204,10 @@ namespace swath::data {
 
 std::unique_ptr<ImageCodec> open_gdal(const std::filesystem::path&, std::span<const std::byte>,
                                       const std::string& name, const std::string& found) {
-  throw_bad_image(name,
-                  fmt::format("cannot be read: found {}, and this swath was built without GDAL",
-                              found),
-                  "install GDAL (Debian and Ubuntu: `apt-get install libgdal-dev`) and build again "
-                  "with -DSWATH_WITH_GDAL=ON, or convert the images to PNG or .npy.");
+  throw_bad_image(
+      name, fmt::format("cannot be read: found {}, and this swath was built without GDAL", found),
+      "install GDAL (Debian and Ubuntu: `apt-get install libgdal-dev`) and build again "
+      "with -DSWATH_WITH_GDAL=ON, or convert the images to PNG or .npy.");
 }
 
 }  // namespace swath::data

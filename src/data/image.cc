@@ -120,8 +120,7 @@ std::unique_ptr<ImageCodec> open_codec(const ImageSource& source, EncodedBytes::
     throw_bad_image(source.name, "the record is empty (0 bytes)");
   }
   const bool from_file = source.bytes.empty();
-  EncodedBytes bytes =
-      from_file ? EncodedBytes(source.path, access) : EncodedBytes(source.bytes);
+  EncodedBytes bytes = from_file ? EncodedBytes(source.path, access) : EncodedBytes(source.bytes);
   const Content content = recognise(bytes.span());
   switch (content.format) {
     case Format::kJpeg:
@@ -196,14 +195,14 @@ ImageSource ImageSource::from_file(const std::filesystem::path& path) {
 EncodedBytes::EncodedBytes(const std::filesystem::path& path, Access access) {
   const std::string name = path.string();
   const Descriptor file(path);
-  struct stat status {};
+  struct stat status{};
   if (file.value() < 0 || fstat(file.value(), &status) != 0) {
     throw_bad_image(name, fmt::format("cannot be opened: {}", std::strerror(errno)),
                     "check the path and its permissions.");
   }
   if (!S_ISREG(status.st_mode)) {
-    throw_bad_image(name, S_ISDIR(status.st_mode) ? "is a directory, not an image"
-                                                  : "is not a regular file");
+    throw_bad_image(
+        name, S_ISDIR(status.st_mode) ? "is a directory, not an image" : "is not a regular file");
   }
   if (status.st_size == 0) throw_bad_image(name, "is empty (0 bytes)");
   if (access == Access::kHeadOnly || status.st_size > kLargestReadFile) {
@@ -246,20 +245,21 @@ EncodedBytes::EncodedBytes(EncodedBytes&& other) noexcept
 
 void throw_bad_image(const std::string& name, const std::string& what, const std::string& hint) {
   throw BadSample(fmt::format("{}: {}.", name, what),
-                  hint.empty() ? "replace or remove it; `--skip-bad` counts such samples, lists them "
-                                 "and goes on without them."
-                               : hint);
+                  hint.empty()
+                      ? "replace or remove it; `--skip-bad` counts such samples, lists them "
+                        "and goes on without them."
+                      : hint);
 }
 
 Region check_options(const ImageInfo& info, const DecodeOptions& options, const std::string& name) {
   const Region region = options.region.value_or(Region{0, 0, info.width, info.height});
   if (region.left < 0 || region.top < 0 || region.width < 1 || region.height < 1 ||
       region.left > info.width - region.width || region.top > info.height - region.height) {
-    throw_bad_image(name,
-                    fmt::format("the region {} x {} at column {}, row {} is not inside the image of "
-                                "{} x {} pixels",
-                                region.width, region.height, region.left, region.top, info.width,
-                                info.height));
+    throw_bad_image(
+        name,
+        fmt::format("the region {} x {} at column {}, row {} is not inside the image of "
+                    "{} x {} pixels",
+                    region.width, region.height, region.left, region.top, info.width, info.height));
   }
   for (const int64_t band : options.bands) {
     if (band < 0 || band >= info.bands) {
@@ -292,8 +292,7 @@ void shape_image(const ImageInfo& info, const DecodeOptions& options, int64_t wi
   image->height = height;
   image->bands = options.bands.empty() ? info.bands : static_cast<int64_t>(options.bands.size());
   image->type = info.type;
-  image->pixels.resize(
-      static_cast<size_t>(width * height * image->bands * pixel_bytes(info.type)));
+  image->pixels.resize(static_cast<size_t>(width * height * image->bands * pixel_bytes(info.type)));
 }
 
 void copy_row(const ImageInfo& info, const DecodeOptions& options, const std::byte* pixels,

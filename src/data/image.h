@@ -1,16 +1,19 @@
 // Images of any size, band count and pixel type, decoded whole or by region.
 //
 // Formats: JPEG (libjpeg-turbo), PNG (libpng), NumPy .npy, and what GDAL reads (TIFF, GeoTIFF,
-// JPEG 2000 ...) when swath was built with GDAL. The format is told by the content, not by the name.
+// JPEG 2000 ...) when swath was built with GDAL. The format is told by the content, not by the
+// name.
 //
 // What becomes of a file's pixels:
-//   JPEG    gray (1 band) or RGB (3), uint8, bit-equal to Pillow's. CMYK is refused. The orientation
+//   JPEG    gray (1 band) or RGB (3), uint8, bit-equal to Pillow's. CMYK is refused. The
+//   orientation
 //           tag of cameras is not applied.
 //   PNG     gray 1, gray + alpha 2, RGB 3, RGBA 4, palette 3 bands (a transparent colour stays
 //           opaque); uint8, or uint16 for 16 bits; gray of 1, 2, 4 bits is spread over 0..255.
 //   .npy    little-endian u1, u2, i2, f4, and f8 turned to float32, in C order. (H, W) is one band.
 //           Of three dimensions the odd one out of a square is the band count, else the smaller of
-//           first and last; in doubt the last: (64, 64, 12), (12, 64, 64), (480, 640, 3), (7, 7, 7).
+//           first and last; in doubt the last: (64, 64, 12), (12, 64, 64), (480, 640, 3), (7, 7,
+//           7).
 //   GDAL    Byte, UInt16, Int16, Float32 as they are, other real types turned to float32. Palettes
 //           stay indices.
 // Thread rule: all functions may be called from many threads at once.
@@ -42,9 +45,13 @@ struct Image {
   std::vector<std::byte> pixels;
 
   template <class T>
-  const T* as() const { return reinterpret_cast<const T*>(pixels.data()); }
+  const T* as() const {
+    return reinterpret_cast<const T*>(pixels.data());
+  }
   template <class T>
-  T* as() { return reinterpret_cast<T*>(pixels.data()); }
+  T* as() {
+    return reinterpret_cast<T*>(pixels.data());
+  }
 };
 
 struct Region {
@@ -75,27 +82,28 @@ struct ImageInfo {
 // Something that can be decoded: a file, encoded bytes in memory, or raw pixels in memory (a record
 // of a shard). Bytes are borrowed: they must outlive the source.
 struct ImageSource {
-  std::string name;  // for errors: the path, or shard and record
-  std::filesystem::path path;               // used when `bytes` is empty
+  std::string name;            // for errors: the path, or shard and record
+  std::filesystem::path path;  // used when `bytes` is empty
   std::span<const std::byte> bytes;
-  std::optional<ImageInfo> raw;             // set: `bytes` are raw pixels of this shape
+  std::optional<ImageInfo> raw;  // set: `bytes` are raw pixels of this shape
 
   static ImageSource from_file(const std::filesystem::path& path);
 };
 
 struct DecodeOptions {
-  std::optional<Region> region;     // absent: the whole image
-  std::vector<int64_t> bands;       // 0-based selection in this order; empty: all
+  std::optional<Region> region;  // absent: the whole image
+  std::vector<int64_t> bands;    // 0-based selection in this order; empty: all
   // JPEG only (others ignore it): decode at 1/scale of the size (1, 2, 4, 8). `region` still counts
-  // full-size pixels; the result covers it: columns floor(left / scale) to ceil(right / scale) of the
-  // smaller image, rows alike. For pretraining crops, never for evaluation.
+  // full-size pixels; the result covers it: columns floor(left / scale) to ceil(right / scale) of
+  // the smaller image, rows alike. For pretraining crops, never for evaluation.
   int jpeg_scale = 1;
   // Refuses to hold more than this many bytes of decoded pixels at once.
   int64_t memory_limit_bytes = int64_t{1} << 31;
 };
 
 // Throw BadSample naming the source when it is missing, empty, truncated, or not an image, and when
-// the region or a band lies outside it. A JPEG, PNG or .npy cut off after the region is refused too.
+// the region or a band lies outside it. A JPEG, PNG or .npy cut off after the region is refused
+// too.
 ImageInfo read_image_info(const ImageSource& source);
 Image decode_image(const ImageSource& source, const DecodeOptions& options = {});
 

@@ -55,7 +55,8 @@ TEST_F(ImageContent, DecidesNotTheName) {
 }
 
 TEST_F(ImageContent, ThatIsNoImageIsNamed) {
-  EXPECT_THAT(message_of(file("empty.jpg", "")), AllOf(HasSubstr("empty.jpg"), HasSubstr("0 bytes")));
+  EXPECT_THAT(message_of(file("empty.jpg", "")),
+              AllOf(HasSubstr("empty.jpg"), HasSubstr("0 bytes")));
   EXPECT_THAT(message_of(file("page.jpg", "<!DOCTYPE html><html>not found</html>")),
               HasSubstr("HTML"));
   EXPECT_THAT(message_of(file("notes.tif", "some notes\nsecond line")),

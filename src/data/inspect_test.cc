@@ -14,7 +14,7 @@ TEST(Inspect, CountsClassesSizesBandsAndValues) {
   TemporaryDirectory root;
   test::write_class_folders(root / "images", 2, 3, 8, 4);
   test::write_chip(root / "images/b/large.npy", 1, 16, 4);
-  write_file_atomically(root / "images/b/empty.npy", "");
+  test::write_text(root / "images/b/empty.npy", "");
   InspectOptions options;
   options.data.root = root / "images";
   options.save_normalization = root / "normalization.json";

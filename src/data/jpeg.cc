@@ -1,9 +1,9 @@
 // JPEG through libjpeg-turbo, by region.
 //
-// A region's pixels are bit-equal to those of the whole decode. Two things make that so: columns are
-// decoded from a little left of the region to a little right of it, because the smooth upsampling
-// of chroma treats the outermost columns of what it is given as the image's edge; and rows are
-// skipped by whole MCU rows.
+// A region's pixels are bit-equal to those of the whole decode. Columns are decoded from a little
+// left of the region to a little right of it, because the smooth upsampling of chroma treats the
+// outermost columns of what it is given as the image's edge. Rows need no margin: libjpeg keeps the
+// context rows of what it skips.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -129,7 +129,8 @@ class JpegCodec final : public ImageCodec {
     const size_t row_bytes = static_cast<size_t>(width) * static_cast<size_t>(info_.bands);
     rows_.resize(row_bytes * kRowsAtOnce);
     JSAMPROW pointers[kRowsAtOnce];
-    for (int i = 0; i < kRowsAtOnce; ++i) pointers[i] = rows_.data() + static_cast<size_t>(i) * row_bytes;
+    for (int i = 0; i < kRowsAtOnce; ++i)
+      pointers[i] = rows_.data() + static_cast<size_t>(i) * row_bytes;
     const int64_t skipped_columns = left - static_cast<int64_t>(first);
     for (int64_t row = 0; row < bottom - top;) {
       const auto wanted =
@@ -195,8 +196,7 @@ class JpegCodec final : public ImageCodec {
     if (jpeg_.num_components != 1 && jpeg_.num_components != 3) {
       throw_bad_image(name_,
                       fmt::format("is a JPEG with {} colour components{}; 1 (gray) and 3 are read",
-                                  jpeg_.num_components,
-                                  jpeg_.num_components == 4 ? " (CMYK)" : ""),
+                                  jpeg_.num_components, jpeg_.num_components == 4 ? " (CMYK)" : ""),
                       "convert it to RGB, or leave it out with `--skip-bad`.");
     }
     info_.format = "JPEG";

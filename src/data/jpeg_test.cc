@@ -1,5 +1,5 @@
-// Against Pillow's pixels (testdata/data/make_image_fixtures.py), and regions against whole decodes of
-// files made here with libjpeg.
+// Against Pillow's pixels (testdata/data/make_image_fixtures.py), and regions against whole decodes
+// of files made here with libjpeg.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -148,17 +148,15 @@ TEST(Jpeg, RegionsEqualTheWholeDecode) {
           region.top = static_cast<int64_t>(random.below(static_cast<uint64_t>(settings.height)));
           region.width = 1 + static_cast<int64_t>(
                                  random.below(static_cast<uint64_t>(settings.width - region.left)));
-          region.height =
-              1 + static_cast<int64_t>(
-                      random.below(static_cast<uint64_t>(settings.height - region.top)));
+          region.height = 1 + static_cast<int64_t>(random.below(
+                                  static_cast<uint64_t>(settings.height - region.top)));
           options.region = region;
           const Image part = decode_image(source_of(bytes), options);
-          const std::string what = testing::PrintToString(
-              std::vector<int64_t>{sampling.components, sampling.horizontal, sampling.vertical,
-                                   variant, scale, region.left, region.top, region.width,
-                                   region.height});
-          ASSERT_EQ(part.width, (region.left + region.width + scale - 1) / scale -
-                                    region.left / scale)
+          const std::string what = testing::PrintToString(std::vector<int64_t>{
+              sampling.components, sampling.horizontal, sampling.vertical, variant, scale,
+              region.left, region.top, region.width, region.height});
+          ASSERT_EQ(part.width,
+                    (region.left + region.width + scale - 1) / scale - region.left / scale)
               << what;
           expect_equal_part(whole, part, region.left / scale, region.top / scale, what);
           if (HasFatalFailure()) return;

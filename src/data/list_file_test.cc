@@ -14,7 +14,7 @@ using test::TemporaryDirectory;
 
 ListFile parse(const std::string& text) {
   TemporaryDirectory root;
-  write_file_atomically(root / "list.txt", text);
+  test::write_text(root / "list.txt", text);
   return read_list_file(root / "list.txt");
 }
 
@@ -61,11 +61,11 @@ TEST(ListFile, NamesFileAndLineOfWhatIsWrong) {
 TEST(ListFile, RefusesAListChangedAfterTheSplit) {
   TemporaryDirectory root;
   const std::string text = "a.jpg city 0\nb.jpg river 1\n";
-  write_file_atomically(root / "train.txt", text);
+  test::write_text(root / "train.txt", text);
   const Json split = {{"lists", {{{"file", "train.txt"}, {"sha256", sha256_hex(text)}}}}};
-  write_file_atomically(root / "split.json", split.dump());
+  test::write_text(root / "split.json", split.dump());
   EXPECT_EQ(read_list_file(root / "train.txt").names.size(), 2);
-  write_file_atomically(root / "train.txt", text + "c.jpg city 0\n");
+  test::write_text(root / "train.txt", text + "c.jpg city 0\n");
   const std::string message =
       message_of<UsageError>([&] { read_list_file(root / "train.txt"); });
   EXPECT_CONTAINS(message, "train.txt was changed after the split");

@@ -72,7 +72,7 @@ TEST(Normalization, RoundTripAndDamage) {
   const BandNormalization normalization = compute_normalization(*open(root / "images"), {});
   save_normalization(normalization, root / "normalization.json");
   EXPECT_EQ(to_json(load_normalization(root / "normalization.json")), to_json(normalization));
-  write_file_atomically(root / "bad.json", "{\"bands\": [1]");
+  test::write_text(root / "bad.json", "{\"bands\": [1]");
   EXPECT_CONTAINS(message_of<Error>([&] { load_normalization(root / "bad.json"); }), "bad.json");
 }
 
@@ -83,7 +83,7 @@ TEST(Normalization, BadSamples) {
   test::write_npy(root / "nan.npy", pixels, 4, 4, 1);
   pixels[5] = 3.0f;
   test::write_npy(root / "good.npy", pixels, 4, 4, 1);
-  write_file_atomically(root / "empty.npy", "");
+  test::write_text(root / "empty.npy", "");
   const auto dataset = open(root.path());
   NormalizationOptions options;
   message_of<BadSample>([&] { compute_normalization(*dataset, options); });

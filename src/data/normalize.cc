@@ -43,8 +43,7 @@ void normalize_band(const T* pixels, const Walk& walk, int64_t first_column, flo
     const T* from = pixels + walk.start + row * walk.row_step;
     float* to = out + row * walk.width;
     for (int64_t column = first_column; column < walk.width; ++column) {
-      to[column] =
-          (static_cast<float>(from[column * walk.column_step]) - mean) * inverse_deviation;
+      to[column] = (static_cast<float>(from[column * walk.column_step]) - mean) * inverse_deviation;
     }
   }
 }
@@ -116,8 +115,7 @@ __attribute__((target("avx2"))) int64_t normalize_rgb_avx2(const uint8_t* pixels
         const __m128i bytes =
             _mm_or_si128(_mm_shuffle_epi8(low, low_shuffle), _mm_shuffle_epi8(high, high_shuffle));
         const __m256 values = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
-        _mm256_storeu_ps(to + column,
-                         _mm256_mul_ps(_mm256_sub_ps(values, band_mean), band_factor));
+        _mm256_storeu_ps(to + column, _mm256_mul_ps(_mm256_sub_ps(values, band_mean), band_factor));
       }
     }
   }

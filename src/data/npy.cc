@@ -82,7 +82,8 @@ NpyHeader read_header(const EncodedBytes& bytes, const std::string& name) {
   }
   const size_t prefix = version == 1 ? 10 : 12;
   size_t length = data[8] | static_cast<size_t>(data[9]) << 8;
-  if (version > 1) length |= static_cast<size_t>(data[10]) << 16 | static_cast<size_t>(data[11]) << 24;
+  if (version > 1)
+    length |= static_cast<size_t>(data[10]) << 16 | static_cast<size_t>(data[11]) << 24;
   if (length > bytes.size() - prefix) {
     throw_bad_image(name, "is a truncated .npy file: the header is cut off");
   }
@@ -111,9 +112,10 @@ class NpyCodec final : public ImageCodec {
                             static_cast<double>(info_.bands * stored_bytes_);
     const size_t found = bytes_.size() - header.data_offset;
     if (static_cast<double>(found) < expected) {
-      throw_bad_image(name_, fmt::format("is a truncated .npy file: the header promises {:.0f} bytes "
-                                         "of pixels, found {}",
-                                         expected, found));
+      throw_bad_image(name_,
+                      fmt::format("is a truncated .npy file: the header promises {:.0f} bytes "
+                                  "of pixels, found {}",
+                                  expected, found));
     }
   }
 
@@ -131,8 +133,8 @@ class NpyCodec final : public ImageCodec {
         copy_row(info_, options, pixels, row, image);
         continue;
       }
-      std::byte* out = image->pixels.data() +
-                       row * region.width * image->bands * pixel_bytes(info_.type);
+      std::byte* out =
+          image->pixels.data() + row * region.width * image->bands * pixel_bytes(info_.type);
       for (int64_t column = 0; column < region.width; ++column, pixels += column_step) {
         for (int64_t i = 0; i < image->bands; ++i) {
           const int64_t band = options.bands.empty() ? i : options.bands[static_cast<size_t>(i)];

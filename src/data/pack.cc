@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <set>
@@ -323,7 +324,7 @@ class FolderSink : public Sink {
     const std::string bytes = encoding_ == RecordEncoding::kFile
                                   ? std::string(text_of(prepared.bytes))
                                   : npy_bytes(prepared);
-    write_file_atomically(directory_ / name, bytes);
+    write_file(directory_ / name, bytes);
     bytes_ += bytes.size();
   }
 
@@ -333,6 +334,22 @@ class FolderSink : public Sink {
   }
 
  private:
+  // Renamed into place, but not flushed one by one: a flush per file would take hours for a million.
+  static void write_file(const fs::path& path, const std::string& bytes) {
+    fs::create_directories(path.parent_path());
+    const fs::path temporary = path.string() + ".partial";
+    std::ofstream file(temporary, std::ios::binary);
+    file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    file.close();
+    if (!file) {
+      std::error_code ignored;
+      fs::remove(temporary, ignored);
+      throw Error(fmt::format("cannot write {} ({} bytes).", path.string(), bytes.size()),
+                  "look at the free space and the permissions of the folder.");
+    }
+    fs::rename(temporary, path);
+  }
+
   fs::path directory_;
   RecordEncoding encoding_;
   std::set<std::string> names_;

@@ -135,8 +135,8 @@ TEST(Pack, WrongSizesBandsAndTypes) {
 TEST(Pack, UnreadableImagesStopOrAreSkipped) {
   TemporaryDirectory root;
   write_class_folders(root / "images", 2, 300, 4, 1);
-  write_file_atomically(root / "images/a/000.npy", "");  // the first
-  write_file_atomically(root / "images/b/zzz.npy", "text");
+  test::write_text(root / "images/a/000.npy", "");  // the first
+  test::write_text(root / "images/b/zzz.npy", "text");
   PackOptions options = options_for(root);
   EXPECT_CONTAINS(message_of<BadSample>([&] { pack_dataset(options); }), "a/000.npy");
   options.data.skip_bad = true;

@@ -136,8 +136,8 @@ class PngCodec final : public ImageCodec {
 
   void read_header() {
     png_info_ = nullptr;
-    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, &errors_, leave_with_error,
-                                  ignore_warning);
+    png_ =
+        png_create_read_struct(PNG_LIBPNG_VER_STRING, &errors_, leave_with_error, ignore_warning);
     if (png_ != nullptr) png_info_ = png_create_info_struct(png_);
     if (png_info_ == nullptr) throw_bad_image(name_, "libpng ran out of memory");
     input_ = {bytes_.data(), bytes_.size()};
@@ -152,8 +152,8 @@ class PngCodec final : public ImageCodec {
   void check_complete() {
     const std::string_view text(reinterpret_cast<const char*>(bytes_.data()), bytes_.size());
     if (text.rfind("IEND") == text.npos) {
-      throw_bad_image(
-          name_, fmt::format("is a truncated PNG: {} bytes end without an IEND chunk", text.size()));
+      throw_bad_image(name_, fmt::format("is a truncated PNG: {} bytes end without an IEND chunk",
+                                         text.size()));
     }
   }
 
@@ -161,8 +161,7 @@ class PngCodec final : public ImageCodec {
     info_.format = "PNG";
     info_.width = png_get_image_width(png_, png_info_);
     info_.height = png_get_image_height(png_, png_info_);
-    info_.type =
-        png_get_bit_depth(png_, png_info_) == 16 ? PixelType::kUint16 : PixelType::kUint8;
+    info_.type = png_get_bit_depth(png_, png_info_) == 16 ? PixelType::kUint16 : PixelType::kUint8;
     switch (png_get_color_type(png_, png_info_)) {
       case PNG_COLOR_TYPE_GRAY:
         info_.bands = 1;
@@ -202,8 +201,8 @@ void flush_nothing(png_structp) {}
 class PngWriter {
  public:
   PngWriter() {
-    png_ = png_create_write_struct(PNG_LIBPNG_VER_STRING, &errors_, leave_with_error,
-                                   ignore_warning);
+    png_ =
+        png_create_write_struct(PNG_LIBPNG_VER_STRING, &errors_, leave_with_error, ignore_warning);
     if (png_ != nullptr) info_ = png_create_info_struct(png_);
     if (info_ == nullptr) throw Error("png: libpng ran out of memory.");
   }

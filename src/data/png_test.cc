@@ -131,8 +131,8 @@ TEST(Png, EveryColorTypeByRegion) {
             if (test.bits == 16) expected = expected * 256 + 1;
             if (test.bits == 1) expected = (expected & 1) * 255;
             const int64_t place = (row * 9 + column) * test.bands + band;
-            const int found = test.bits == 16 ? image.as<uint16_t>()[place]
-                                              : image.as<uint8_t>()[place];
+            const int found =
+                test.bits == 16 ? image.as<uint16_t>()[place] : image.as<uint8_t>()[place];
             ASSERT_EQ(found, expected) << row << ", " << column << ", " << band;
           }
         }

@@ -35,8 +35,8 @@ PixelRows<T> rows_of(const Image& image, int64_t left, int64_t top) {
           .first_column = left};
 }
 
-// Pillow 13's rule, found by trying (testdata/data/find_pillow_pass_order.py): rows first where that
-// removes more than twice as many rows as columns. Of sizes of grids, not of the box.
+// Pillow 13's rule, found by trying (testdata/data/find_pillow_pass_order.py): rows first where
+// that removes more than twice as many rows as columns. Of sizes of grids, not of the box.
 PassOrder order_of(const ResampleGeometry& geometry) {
   const int64_t fewer_rows = geometry.input_height - geometry.output_height;
   const int64_t fewer_columns = geometry.input_width - geometry.output_width;
@@ -71,10 +71,11 @@ void resample(const Image& input, int64_t part_left, int64_t part_top,
   const AxisWeights& vertical = weights.vertical;
   if (horizontal.begin() < part_left || horizontal.end() > part_left + input.width ||
       vertical.begin() < part_top || vertical.end() > part_top + input.height) {
-    throw Error(fmt::format("resample: columns {} to {} and rows {} to {} are needed, given are "
-                            "columns {} to {} and rows {} to {}.",
-                            horizontal.begin(), horizontal.end(), vertical.begin(), vertical.end(),
-                            part_left, part_left + input.width, part_top, part_top + input.height));
+    throw Error(
+        fmt::format("resample: columns {} to {} and rows {} to {} are needed, given are "
+                    "columns {} to {} and rows {} to {}.",
+                    horizontal.begin(), horizontal.end(), vertical.begin(), vertical.end(),
+                    part_left, part_left + input.width, part_top, part_top + input.height));
   }
   output->width = geometry.window.width;
   output->height = geometry.window.height;

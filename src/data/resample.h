@@ -2,11 +2,11 @@
 //
 // Source: the separable, antialiased convolution that Pillow documents ("for each output pixel the
 // filter is stretched over the input pixels that fall under it"); cubic filter of Keys, IEEE Trans.
-// ASSP 29 (1981), with a = -0.5. The pass that comes first is chosen as Pillow 13 does; Pillow 12 and
-// older always resample columns first, which differs by a gray level or two in some crops.
+// ASSP 29 (1981), with a = -0.5. The pass that comes first is chosen as Pillow 13 does; Pillow 12
+// and older always resample columns first, which differs by a gray level or two in some crops.
 //   uint8             bit-equal to Pillow: weights of 22 fractional bits, uint8 between the passes.
-//   uint16, int16     computed as float32 values: the result is float32, equal to Pillow's mode "F".
-//   float32           the same.
+//   uint16, int16     computed as float32 values: the result is float32, equal to Pillow's mode
+//   "F". float32           the same.
 // Results are the same on every processor.
 #pragma once
 

@@ -50,9 +50,7 @@ int32_t packed_pair(int32_t first, int32_t second) {
 
 }  // namespace
 
-int64_t AxisWeights::begin() const {
-  return *std::min_element(first.begin(), first.end());
-}
+int64_t AxisWeights::begin() const { return *std::min_element(first.begin(), first.end()); }
 
 int64_t AxisWeights::end() const {
   int64_t end = 0;

@@ -112,11 +112,13 @@ TEST(Resample, AWindowNeedsOnlyItsPartOfTheInput) {
         const Region needed = needed_input(geometry, ResampleFilter::kBicubic);
         ASSERT_LT(needed.width, 70);
         const int64_t pixel = bands * pixel_bytes(type);
-        Image part{.width = needed.width, .height = needed.height, .bands = bands, .type = type,
+        Image part{.width = needed.width,
+                   .height = needed.height,
+                   .bands = bands,
+                   .type = type,
                    .pixels = {}};
         for (int64_t row = 0; row < needed.height; ++row) {
-          const auto* from =
-              input.pixels.data() + ((needed.top + row) * 70 + needed.left) * pixel;
+          const auto* from = input.pixels.data() + ((needed.top + row) * 70 + needed.left) * pixel;
           part.pixels.insert(part.pixels.end(), from, from + needed.width * pixel);
         }
         Image found;
@@ -127,9 +129,9 @@ TEST(Resample, AWindowNeedsOnlyItsPartOfTheInput) {
                                 static_cast<size_t>(20 * pixel)),
                     0);
         }
-        EXPECT_THROW(resample(part, needed.left + 1, needed.top, geometry,
-                              ResampleFilter::kBicubic, &found),
-                     Error);
+        EXPECT_THROW(
+            resample(part, needed.left + 1, needed.top, geometry, ResampleFilter::kBicubic, &found),
+            Error);
       }
     }
   }
@@ -154,8 +156,7 @@ TEST(Resample, VectorAndPlainLoopsAgree) {
           resample_bytes({bytes.as<uint8_t>(), 57 * 41 * bands, 57 * bands, bands, 0, 0},
                          horizontal, vertical, order, versions[i], byte_results[i].data());
           resample_floats<float>({floats.as<float>(), 57 * 41 * bands, 57 * bands, bands, 0, 0},
-                                 horizontal, vertical, order, versions[i],
-                                 float_results[i].data());
+                                 horizontal, vertical, order, versions[i], float_results[i].data());
         }
         EXPECT_EQ(byte_results[0], byte_results[1]);
         EXPECT_EQ(float_results[0], float_results[1]);

@@ -85,8 +85,8 @@ TEST(ShardSet, InterruptedWriterLeavesNoSet) {
   }
   EXPECT_TRUE(fs::is_empty(root / "set"));
   // What a killed writer leaves is removed by the next.
-  write_file_atomically(root / "set/shard-00007.shard", "rest");
-  write_file_atomically(root / "set/shard-00008.shard.partial-1", "rest");
+  test::write_text(root / "set/shard-00007.shard", "rest");
+  test::write_text(root / "set/shard-00008.shard.partial-1", "rest");
   write_set(root / "set", 3);
   EXPECT_FALSE(fs::exists(root / "set/shard-00007.shard"));
   EXPECT_FALSE(fs::exists(root / "set/shard-00008.shard.partial-1"));
@@ -102,7 +102,7 @@ TEST(ShardSet, OverwritesOnlyWhenAsked) {
   add_records(writer, 0, 5, 3);
   writer.finish();
   EXPECT_EQ(ShardDataset(root / "set").size(), 5);
-  write_file_atomically(root / "other/manifest.json", "{\"name\": \"a web app\"}");
+  test::write_text(root / "other/manifest.json", "{\"name\": \"a web app\"}");
   message_of<Error>([&] { ShardSetWriter(root / "other", layout_of(3), {1 << 20, true, ""}); });
   EXPECT_TRUE(fs::exists(root / "other/manifest.json"));
 }
@@ -143,7 +143,7 @@ TEST(ShardSet, ShardsOfDifferentKindsAreRefused) {
   Json shard = manifest["shards"][0];
   shard["file"] = "shard-00001.shard";
   manifest["shards"].push_back(shard);
-  write_file_atomically(root / "set/manifest.json", manifest.dump());
+  test::write_text(root / "set/manifest.json", manifest.dump());
   EXPECT_CONTAINS(message_of<Error>([&] { ShardDataset(root / "set"); }), "different kinds");
 }
 

@@ -27,6 +27,7 @@ namespace {
 
 constexpr const char* kFormat = "swath-split";
 constexpr const char* kContentsName = "contents.sha256";
+constexpr size_t kMostListed = 100;
 
 struct Sides {
   std::vector<int64_t> train;
@@ -315,7 +316,7 @@ void SplitOptions::describe(FieldTable& fields) {
   fields.add("first_seed", &first_seed, "seed of the first repeat").at_least(0);
   fields.add("repeats", &repeats, "splits with rising seeds").at_least(1).at_most(1000);
   fields.add("duplicates", &duplicates, "exact duplicates across train and test")
-      .one_of({"refuse", "report"});
+      .one_of({"report", "refuse"});
   fields.add("block_degrees", &block_degrees, "by location: side of a block")
       .at_least(0.0).at_most(180);
   fields.add("margin_degrees", &margin_degrees,
@@ -403,6 +404,13 @@ Json make_split(const SplitOptions& requested) {
     if (repeat == 0) first_counts = {train_list.names.size(), test_list.names.size()};
   }
 
+  Json duplicate_names = Json::array();
+  for (const auto& group : duplicates) {
+    if (duplicate_names.size() == kMostListed) break;
+    Json names = Json::array();
+    for (const int64_t index : group) names.push_back(dataset->sample(index).name);
+    duplicate_names.push_back(names);
+  }
   const std::string contents = contents_text(*dataset, hashes);
   std::string all_lists;
   for (const auto& [file, text] : texts) all_lists += text;
@@ -422,6 +430,7 @@ Json make_split(const SplitOptions& requested) {
                 {"lists", lists},
                 {"contents", {{"file", kContentsName}, {"sha256", sha256_hex(contents)}}},
                 {"duplicate_groups", duplicates.size()},
+                {"duplicate_names", duplicate_names},
                 {"duplicates", options.duplicates},
                 {"repeats_with_duplicates_across", crossing},
                 {"sha256", sha256_hex(all_lists)}};
@@ -503,11 +512,11 @@ Json check_split(const fs::path& directory, const Dataset& dataset, int64_t work
     }
     if (const auto pair = duplicate_across(duplicates, train, test)) {
       ++across;
-      if (split.value("duplicates", "refuse") == "refuse") {
+      if (split.value("duplicates", "report") == "refuse") {
         throw UsageError(fmt::format("{} (train) and {} (test) of {} have the same bytes.",
                                      dataset.sample(pair->first).name,
                                      dataset.sample(pair->second).name, directory.string()),
-                         "remove one and split again, or split with --duplicates=report.");
+                         "remove one of the two and split again, or split with --duplicates=report.");
       }
     }
   }

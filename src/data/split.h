@@ -35,8 +35,9 @@ struct SplitOptions {
   int64_t train_total = 0;        // instead of both: this many over all classes, not stratified
   int64_t first_seed = 0;
   int64_t repeats = 5;            // seeds first_seed, first_seed + 1 ...
-  // Exact duplicates (equal bytes) on both sides of the split are refused, or reported and kept.
-  std::string duplicates = "refuse";
+  // Exact duplicates (equal bytes) on both sides of the split: report (a warning, and listed in
+  // split.json) or refuse. Published sets have them: UCM's airplane01 and airplane02 are one image.
+  std::string duplicates = "report";
   double block_degrees = 5;       // by location
   // By location: train samples whose centre is closer than this to a test block are left out. With
   // the width of a chip or more, no train chip overlaps a test chip.
@@ -54,7 +55,7 @@ Json make_split(const SplitOptions& options);
 
 // Checks a stored split against the files it was made from: each list and contents.sha256 have their
 // stored SHA-256; no name is in both lists; every sample still exists and has its bytes; no two
-// samples on different sides have equal bytes (unless the split was made with duplicates=report);
+// samples on different sides have equal bytes (with duplicates=refuse; else they are counted);
 // class counts are those stored. Throws UsageError naming the file and the remedy. Returns counts.
 Json check_split(const std::filesystem::path& directory, const Dataset& dataset,
                  int64_t workers = 0);

@@ -134,7 +134,7 @@ TEST(Split, IsTheSameForListsShardsAndLeafFolders) {
       list += std::string(1, letter) + "/" + name + " " + letter + (letter == 'a' ? " 0\n" : " 1\n");
     }
   }
-  write_file_atomically(root / "all.txt", list);
+  test::write_text(root / "all.txt", list);
   options.data.list = root / "all.txt";
   options.output = root / "from_list";
   make_split(options);
@@ -181,12 +181,14 @@ TEST(Split, ExactDuplicatesAcrossTheSplit) {
                   root / ("images/a/copy" + std::to_string(i) + ".npy"));
   }
   SplitOptions options = options_for(root);
+  options.duplicates = "refuse";
   const std::string message = message_of<UsageError>([&] { make_split(options); });
   EXPECT_CONTAINS(message, "have the same bytes");
   EXPECT_CONTAINS(message, "--duplicates=report");
   options.duplicates = "report";
   const Json split = make_split(options);
   EXPECT_EQ(split["duplicate_groups"], 12);
+  EXPECT_EQ(split["duplicate_names"][0], (Json{"a/chip0.npy", "a/copy0.npy"}));
   EXPECT_EQ(split["repeats_with_duplicates_across"], 2);
   const auto dataset = open_dataset(options.data);
   EXPECT_EQ(check_split(root / "split", *dataset)["repeats_with_duplicates_across"], 2);
@@ -205,12 +207,12 @@ class SplitCheck : public ::testing::Test {
   }
   // Changes a list and its stored hash, as somebody would who edits by hand and means it.
   void rewrite_list(const std::string& file, const std::string& text) {
-    write_file_atomically(root_ / "split" / file, text);
+    test::write_text(root_ / "split" / file, text);
     Json split = Json::parse(read_file(root_ / "split/split.json"));
     for (Json& list : split["lists"]) {
       if (list["file"] == file) list["sha256"] = sha256_hex(text);
     }
-    write_file_atomically(root_ / "split/split.json", split.dump());
+    test::write_text(root_ / "split/split.json", split.dump());
   }
 
   struct Root : TemporaryDirectory {
@@ -269,7 +271,7 @@ TEST_F(SplitCheck, TrainAndTestOverlap) {
   for (Json& list : split["lists"]) {
     if (list["file"] == "valid_labels_55_0.txt") list["per_class"]["a"] = 5;
   }
-  write_file_atomically(root_ / "split/split.json", split.dump());
+  test::write_text(root_ / "split/split.json", split.dump());
   EXPECT_CONTAINS(problem(), "is in the train and in the test list of seed 0");
 }
 
@@ -364,11 +366,12 @@ TEST(Split, UcMercedHalfAndHalf) {
   options.data.root = fs::path(root) / "ucm";
   options.preset = "ucm";
   options.output = output / "split";
-  options.duplicates = "report";
   const Json split = make_split(options);
   EXPECT_EQ(split["train"], 1050);
   EXPECT_EQ(split["test"], 1050);
   for (const auto& [name, count] : split["lists"][0]["per_class"].items()) EXPECT_EQ(count, 50);
+  EXPECT_EQ(split["duplicate_names"].dump(),
+            R"([["airplane/airplane01.jpg","airplane/airplane02.jpg"]])");
   EXPECT_EQ(check_split(output / "split", *open_dataset(options.data))["images"], 2100);
 }
 

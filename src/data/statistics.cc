@@ -62,8 +62,8 @@ Moments moments_of(const Image& image, int64_t band) {
 
 void BandStatistics::add(const Image& image, const std::string& name) {
   if (images_ > 0 && image.bands != bands()) {
-    throw_bad_image(name, fmt::format("has {} bands, the images before it have {}", image.bands,
-                                      bands()),
+    throw_bad_image(name,
+                    fmt::format("has {} bands, the images before it have {}", image.bands, bands()),
                     "select bands that all images have, or leave others out with `--skip-bad`.");
   }
   BandStatistics one;
@@ -120,9 +120,9 @@ Normalization BandStatistics::normalization() const {
 
 Json BandStatistics::to_json() const {
   const Normalization normal = normalization();
-  return {{"images", images_},     {"pixels_per_band", pixels_},
-          {"mean", mean_},         {"standard_deviation", normal.standard_deviation},
-          {"squares", squares_},   {"minimum", minimum_},
+  return {{"images", images_},   {"pixels_per_band", pixels_},
+          {"mean", mean_},       {"standard_deviation", normal.standard_deviation},
+          {"squares", squares_}, {"minimum", minimum_},
           {"maximum", maximum_}};
 }
 

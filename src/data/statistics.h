@@ -1,7 +1,8 @@
 // Mean and variance of every band of a data set, in one pass, mergeable.
 //
-// Source: Chan, Golub and LeVeque, "Algorithms for computing the sample variance" (1983): each image
-// is summed on its own around its own mean, then images and threads are merged. Double precision.
+// Source: Chan, Golub and LeVeque, "Algorithms for computing the sample variance" (1983): each
+// image is summed on its own around its own mean, then images and threads are merged. Double
+// precision.
 #pragma once
 
 #include <cstdint>

@@ -14,11 +14,8 @@ namespace swath::data {
 namespace {
 
 Image floats(int64_t width, int64_t height, int64_t bands, const std::vector<float>& values) {
-  Image image{.width = width,
-              .height = height,
-              .bands = bands,
-              .type = PixelType::kFloat32,
-              .pixels = {}};
+  Image image{
+      .width = width, .height = height, .bands = bands, .type = PixelType::kFloat32, .pixels = {}};
   image.pixels.resize(values.size() * sizeof(float));
   std::copy(values.begin(), values.end(), image.as<float>());
   return image;
@@ -59,8 +56,8 @@ TEST(Statistics, EveryPixelType) {
   }
 }
 
-// Values around 10^6 with deviation 1: the sum of squares alone would lose all digits in float32 and
-// half of them in double.
+// Values around 10^6 with deviation 1: the sum of squares alone would lose all digits in float32
+// and half of them in double.
 TEST(Statistics, MergingInAnyGroupingAgrees) {
   Random random(1, RandomPurpose::kTest);
   std::vector<Image> images;

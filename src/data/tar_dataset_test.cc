@@ -87,15 +87,15 @@ TEST(TarDataset, DamagedArchivesAreNamed) {
   TemporaryDirectory root;
   write_tar(root / "a.tar", {{"1.npy", chip(1)}, {"2.npy", chip(2)}});
   const std::string good = read_file(root / "a.tar");
-  write_file_atomically(root / "cut.tar", good.substr(0, 2 * 512 + 600));
+  test::write_text(root / "cut.tar", good.substr(0, 2 * 512 + 600));
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "cut.tar"); }),
                   "cut.tar is truncated: member 2.npy");
-  write_file_atomically(root / "cut.tar", good.substr(0, 2 * 1024));
+  test::write_text(root / "cut.tar", good.substr(0, 2 * 1024));
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "cut.tar"); }), "no end mark");
   test::flip_byte(root / "a.tar", 1024 + 3);
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "a.tar"); }),
                   "damaged header at byte 1024");
-  write_file_atomically(root / "text.tar", std::string(2000, 'x'));
+  test::write_text(root / "text.tar", std::string(2000, 'x'));
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "text.tar"); }), "not a tar archive");
   write_tar(root / "empty.tar", {{"notes.txt", "x"}});
   EXPECT_CONTAINS(message_of<UsageError>([&] { TarDataset(root / "empty.tar"); }), "no image");

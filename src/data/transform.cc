@@ -95,10 +95,11 @@ Plan choose(const TransformOptions& options, const ImageInfo& info, const std::s
   }
   if (options.kind == "none") {
     if (info.width != size || info.height != size) {
-      throw_bad_image(name,
-                      fmt::format("has {} x {} pixels where exactly {} x {} are expected",
-                                  info.width, info.height, size, size),
-                      "set the transform's size to that of the images, or its kind to center_crop.");
+      throw_bad_image(
+          name,
+          fmt::format("has {} x {} pixels where exactly {} x {} are expected", info.width,
+                      info.height, size, size),
+          "set the transform's size to that of the images, or its kind to center_crop.");
     }
     return plan_of_window({0, 0, size, size});
   }
@@ -155,8 +156,8 @@ class Cutter {
 
   bool fits(const ResampleGeometry& geometry) const {
     const Region part = part_of(geometry);
-    const int64_t bands = decode_.bands.empty() ? reader_.info().bands
-                                                : static_cast<int64_t>(decode_.bands.size());
+    const int64_t bands =
+        decode_.bands.empty() ? reader_.info().bands : static_cast<int64_t>(decode_.bands.size());
     return static_cast<double>(part.width) * static_cast<double>(part.height) *
                static_cast<double>(bands * pixel_bytes(reader_.info().type)) <=
            static_cast<double>(decode_.memory_limit_bytes);
@@ -219,9 +220,10 @@ void cut_in_strips(Cutter& cutter, const ResampleGeometry& geometry, Image* stri
 void check_options_of(const TransformOptions& options, const Normalization& normalization) {
   const size_t channels = normalization.mean.size();
   if (channels == 0 || normalization.standard_deviation.size() != channels) {
-    throw UsageError(fmt::format("normalization: {} means and {} standard deviations; one of each "
-                                 "per band is needed.",
-                                 channels, normalization.standard_deviation.size()));
+    throw UsageError(
+        fmt::format("normalization: {} means and {} standard deviations; one of each "
+                    "per band is needed.",
+                    channels, normalization.standard_deviation.size()));
   }
   if (!options.bands.empty() && options.bands.size() != channels) {
     throw UsageError(fmt::format("transform: {} bands are selected, but the statistics are those "
@@ -231,8 +233,7 @@ void check_options_of(const TransformOptions& options, const Normalization& norm
   }
   for (size_t band = 0; band < channels; ++band) {
     const double deviation = normalization.standard_deviation[band];
-    if (!(deviation > 0) || !std::isfinite(deviation) ||
-        !std::isfinite(normalization.mean[band])) {
+    if (!(deviation > 0) || !std::isfinite(deviation) || !std::isfinite(normalization.mean[band])) {
       throw UsageError(fmt::format("normalization: band {} has mean {} and standard deviation {}.",
                                    band, normalization.mean[band], deviation),
                        "a band that is the same everywhere carries nothing: leave it out of the "
@@ -240,10 +241,10 @@ void check_options_of(const TransformOptions& options, const Normalization& norm
     }
   }
   if (options.scale_min > options.scale_max || options.ratio_min > options.ratio_max) {
-    throw UsageError(fmt::format("transform: scale {} to {}, ratio {} to {}: a minimum is over its "
-                                 "maximum.",
-                                 options.scale_min, options.scale_max, options.ratio_min,
-                                 options.ratio_max));
+    throw UsageError(
+        fmt::format("transform: scale {} to {}, ratio {} to {}: a minimum is over its "
+                    "maximum.",
+                    options.scale_min, options.scale_max, options.ratio_min, options.ratio_max));
   }
 }
 
@@ -262,8 +263,9 @@ void TransformOptions::describe(FieldTable& fields) {
   fields.add("ratio_min", &ratio_min, "smallest width / height of a crop").at_least(1e-3);
   fields.add("ratio_max", &ratio_max, "largest width / height of a crop").at_least(1e-3);
   fields.add("horizontal_flip", &horizontal_flip, "mirror left to right with probability 1/2");
-  fields.add("dihedral", &dihedral,
-             "one of the eight turns and mirrors of a square, for overhead images; replaces the flip");
+  fields.add(
+      "dihedral", &dihedral,
+      "one of the eight turns and mirrors of a square, for overhead images; replaces the flip");
   fields.add("jpeg_fast_scale", &jpeg_fast_scale,
              "decode a JPEG at 1/2, 1/4 or 1/8 where the crop stays larger than the result; "
              "for pretraining only");
@@ -271,8 +273,9 @@ void TransformOptions::describe(FieldTable& fields) {
       .at_least(1e-2)
       .at_most(1);
   fields.add("bands", &bands, "bands to use, counted from 0; empty: all").at_least(0);
-  fields.add("memory_limit_mb", &memory_limit_mb,
-             "decoded pixels that a thread holds at a time, in MiB; larger crops come in strips")
+  fields
+      .add("memory_limit_mb", &memory_limit_mb,
+           "decoded pixels that a thread holds at a time, in MiB; larger crops come in strips")
       .at_least(1);
 }
 
@@ -284,8 +287,7 @@ Transform::Transform(TransformOptions options, Normalization normalization)
   check_options_of(options_, normalization_);
   for (size_t band = 0; band < normalization_.mean.size(); ++band) {
     mean_.push_back(static_cast<float>(normalization_.mean[band]));
-    inverse_deviation_.push_back(
-        static_cast<float>(1.0 / normalization_.standard_deviation[band]));
+    inverse_deviation_.push_back(static_cast<float>(1.0 / normalization_.standard_deviation[band]));
   }
 }
 

@@ -34,10 +34,10 @@ struct TransformOptions {
   double ratio_min = 3.0 / 4.0;
   double ratio_max = 4.0 / 3.0;
   bool horizontal_flip = true;
-  bool dihedral = false;           // one of the eight turns and mirrors of a square
-  bool jpeg_fast_scale = false;    // decode JPEG at a fraction of its size where the crop allows
-  double resize_ratio = 0.875;     // center_crop: short side to floor(size / resize_ratio)
-  std::vector<int64_t> bands;      // 0-based; empty: all
+  bool dihedral = false;         // one of the eight turns and mirrors of a square
+  bool jpeg_fast_scale = false;  // decode JPEG at a fraction of its size where the crop allows
+  double resize_ratio = 0.875;   // center_crop: short side to floor(size / resize_ratio)
+  std::vector<int64_t> bands;    // 0-based; empty: all
   // Decoded pixels that one thread holds at a time; larger crops are decoded in strips.
   int64_t memory_limit_mb = 256;
 

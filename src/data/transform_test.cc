@@ -1,4 +1,5 @@
-// Against torchvision (testdata/data/make_image_fixtures.py), and against the steps done one by one.
+// Against torchvision (testdata/data/make_image_fixtures.py), and against the steps done one by
+// one.
 #include "data/transform.h"
 
 #include <gmock/gmock.h>
@@ -68,7 +69,8 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
-// The bytes before normalising are equal; torchvision then divides by 255 and normalises in float32.
+// The bytes before normalising are equal; torchvision then divides by 255 and normalises in
+// float32.
 constexpr double kTorchvisionRounding = 1e-6;
 
 TEST(Transform, CenterCropEqualsTorchvision) {
@@ -127,7 +129,10 @@ std::vector<float> step_by_step(const TransformOptions& options, const ImageSour
                       : options.kind == "random_crop"
                           ? random_window(whole.width, whole.height, options.size, random)
                           : random_resized_crop(whole.width, whole.height, range, random);
-  Image cut{.width = crop.width, .height = crop.height, .bands = whole.bands, .type = whole.type,
+  Image cut{.width = crop.width,
+            .height = crop.height,
+            .bands = whole.bands,
+            .type = whole.type,
             .pixels = {}};
   const int64_t pixel = whole.bands * pixel_bytes(whole.type);
   for (int64_t row = 0; row < crop.height; ++row) {

@@ -50,25 +50,27 @@ fs::path manifest_of(const fs::path& root) {
   return fs::is_directory(root) ? root / kManifestName : root;
 }
 
-// Shards against the manifest; returns how many are as they were written.
+// Shards against the manifest; returns how many can be opened.
 int64_t verify_shard_files(const fs::path& manifest_path, Problems& problems) {
   const Json manifest = read_manifest(manifest_path);
-  int64_t good = 0;
+  int64_t opened = 0;
   for (const Json& shard : manifest.at("shards")) {
     const fs::path path = manifest_path.parent_path() / shard.at("file").get<std::string>();
     try {
       if (!fs::exists(path)) throw Error("is missing.");
-      RecordShard opened(path);  // names truncation and a damaged index better than a hash can
-      if (opened.size() != shard.at("records")) throw Error("has another number of records.");
+      // Names truncation and a damaged index better than a hash can.
+      if (RecordShard(path).size() != shard.at("records")) {
+        throw Error("has another number of records than the manifest says.");
+      }
+      ++opened;
       if (sha256_hex_of_file(path) != shard.value("sha256", "")) {
         throw Error("differs from the SHA-256 in the manifest.");
       }
-      ++good;
     } catch (const Error& error) {
       problems.add(-1, path.string(), error.message());
     }
   }
-  return good;
+  return opened;
 }
 
 void verify_sample(const Dataset& dataset, int64_t index, const VerifyOptions& options,
@@ -125,9 +127,9 @@ Json verify_dataset(const VerifyOptions& options) {
   const bool is_set = !data.root.empty() && (is_shard_set(data.root) ||
                                              fs::path(data.root).filename() == kManifestName);
   if (is_set && fs::exists(manifest_of(data.root))) {
-    const int64_t good = verify_shard_files(manifest_of(data.root), problems);
+    const int64_t opened = verify_shard_files(manifest_of(data.root), problems);
     report["sha256"] = sha256_hex_of_file(manifest_of(data.root));
-    if (good == 0 && problems.count() > 0) {
+    if (opened == 0) {
       return {{"dataset", data.root}, {"images", 0}, {"good", 0}, {"bad", problems.count()},
               {"problems", problems.to_json()}};
     }

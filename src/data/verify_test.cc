@@ -38,9 +38,9 @@ TEST(Verify, FindsEveryBadFileAndSaysWhy) {
   fs::copy_file(photo, root / "good.jpg");
   fs::copy_file(photo, root / "cut.jpg");
   test::truncate_file(root / "cut.jpg", fs::file_size(photo) / 2);
-  write_file_atomically(root / "empty.jpg", "");
+  test::write_text(root / "empty.jpg", "");
   fs::copy_file(photo, root / "photo.png");
-  write_file_atomically(root / "page.jpg", "<!DOCTYPE html><html></html>");
+  test::write_text(root / "page.jpg", "<!DOCTYPE html><html></html>");
   write_chip(root / "four_bands.npy", 1, 8, 4);
   write_chip(root / "good.npy", 1, 8, 3);
   std::vector<float> pixels(8 * 8 * 3, 0.5f);

@@ -30,9 +30,9 @@ struct TestScores {
   double loss = 0;
 };
 
-TestScores score(models::Classifier& classifier, const ProbeInputs& inputs,
-                 const std::shared_ptr<const data::Dataset>& test,
-                 const data::Transform& transform, const FinetuneOptions& options) {
+TestScores score(models::Classifier& classifier, const std::shared_ptr<const data::Dataset>& test,
+                 const data::Transform& transform, const FinetuneOptions& options,
+                 c10::Device device) {
   at::NoGradGuard no_grad;
   const EvaluationMode evaluation(classifier.module());
   data::LoaderOptions loader_options;
@@ -41,7 +41,7 @@ TestScores score(models::Classifier& classifier, const ProbeInputs& inputs,
   loader_options.skip_bad = options.skip_bad;
   loader_options.shuffle = false;
   loader_options.drop_last = false;
-  data::Loader loader(test, transform, loader_options, inputs.seed, inputs.device);
+  data::Loader loader(test, transform, loader_options, /*seed=*/0, device);
   std::vector<at::Tensor> logits;
   std::vector<at::Tensor> labels;
   UnitRunner runner;
@@ -176,9 +176,6 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
   const auto seconds = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  ProbeInputs test_inputs;
-  test_inputs.device = inputs.device;
-  test_inputs.seed = inputs.seed;
   classifier.module().train();
   for (int64_t epoch = 0; epoch < options.epochs && !result.ended_early; ++epoch) {
     ProbeEpoch record;
@@ -204,7 +201,7 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
       throw Error(fmt::format("finetune: loss or gradient not finite in epoch {}.", record.epoch),
                   "lower optim.base_lr, or set clip_norm.");
     }
-    const TestScores scores = score(classifier, test_inputs, test, evaluation, options);
+    const TestScores scores = score(classifier, test, evaluation, options, inputs.device);
     record.test_loss = scores.loss;
     const auto labels = as_integers(scores.labels_N);
     result.last = measure_accuracy(as_floats(scores.logits_NK), labels, num_classes);

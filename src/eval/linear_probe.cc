@@ -147,6 +147,23 @@ at::Tensor ProbeHead::forward(const at::Tensor& features_BD) {
   return at::linear(normalized, weight, bias);
 }
 
+ProbeTrainer::ProbeTrainer(ProbeHead& head, const optim::LarsOptions& options)
+    : head_(head), views_(views_of(head)), lars_(&views_, options) {}
+
+at::Tensor ProbeTrainer::step(const FeatureBatch& batch, double lr) {
+  head_.train();
+  head_.zero_grad();
+  const at::Tensor loss =
+      at::cross_entropy_loss(head_.forward(batch.features_BD), batch.labels_B);
+  loss.backward();
+  const std::vector<at::Tensor> parameters = head_.parameters();
+  for (size_t i = 0; i < views_.size(); ++i) {
+    views_[i].grad = parameters[i].grad().contiguous().view({-1});
+  }
+  lars_.step(lr);
+  return loss.detach();
+}
+
 LinearProbeResult train_linear_probe(TrainingFeatures& train, const FeatureSet& test,
                                      int64_t num_classes, const LinearProbeOptions& options,
                                      uint64_t seed, c10::Device device) {
@@ -173,8 +190,7 @@ LinearProbeResult train_linear_probe(TrainingFeatures& train, const FeatureSet& 
 
   ProbeHead head(test.features_ND.size(1), num_classes, seed);
   head.to(device);
-  std::vector<ParamView> views = views_of(head);
-  optim::Lars lars(&views, options.lars);
+  ProbeTrainer trainer(head, options.lars);
   const at::Tensor test_features = test.features_ND.to(device);
   const at::Tensor test_labels = test.labels_N.to(device);
 
@@ -194,17 +210,7 @@ LinearProbeResult train_linear_probe(TrainingFeatures& train, const FeatureSet& 
           static_cast<double>(epoch) +
               static_cast<double>(step) / static_cast<double>(steps_per_epoch),
           static_cast<double>(options.epochs));
-      const FeatureBatch batch = train.next();
-      head.zero_grad();
-      const at::Tensor loss =
-          at::cross_entropy_loss(head.forward(batch.features_BD), batch.labels_B);
-      loss.backward();
-      const auto parameters = head.parameters();
-      for (size_t i = 0; i < views.size(); ++i) {
-        views[i].grad = parameters[i].grad().contiguous().view({-1});
-      }
-      lars.step(record.lr);
-      loss_sum += loss.detach();
+      loss_sum += trainer.step(train.next(), record.lr);
     }
     record.train_loss = loss_sum.item<double>() / static_cast<double>(steps_per_epoch);
     const TestScores scores = score(head, test_features, test_labels);

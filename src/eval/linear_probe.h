@@ -99,6 +99,20 @@ class ProbeHead : public torch::nn::Module {
   at::Tensor running_var;
 };
 
+// The head with its optimizer.
+class ProbeTrainer {
+ public:
+  // `head` outlives the trainer and stays on its device.
+  ProbeTrainer(ProbeHead& head, const optim::LarsOptions& options);
+  // One step of LARS on the mean cross-entropy, which is returned on the device.
+  at::Tensor step(const FeatureBatch& batch, double lr);
+
+ private:
+  ProbeHead& head_;
+  std::vector<ParamView> views_;
+  optim::Lars lars_;
+};
+
 struct ProbeEpoch {
   int64_t epoch = 0;      // counted from 1
   double train_loss = 0;  // mean over the epoch's steps, on the augmented images

@@ -7,10 +7,11 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "data/subset_dataset.h"
 #include "data/loader.h"
+#include "data/subset_dataset.h"
 #include "eval/features.h"
 #include "eval/metrics.h"
+#include "ops/masking.h"
 
 namespace swath::eval {
 namespace {
@@ -132,20 +133,29 @@ Json run_reconstruct(const ReconstructInputs& inputs, const ReconstructOptions& 
   loader_options.batch_size = count;
   loader_options.shuffle = false;
   loader_options.drop_last = false;
-  data::Loader loader(chosen, data::Transform(inputs.transform, inputs.normalization),
-                      loader_options, inputs.seed, inputs.device);
+  data::TransformOptions transform = inputs.transform;
+  transform.horizontal_flip = false;
+  transform.dihedral = false;
+  data::Loader loader(chosen, data::Transform(transform, inputs.normalization), loader_options,
+                      inputs.seed, inputs.device);
   const Batch batch = loader.next();
 
   // 2. Masks and predictions.
+  if (batch.size() != count) {
+    throw Error(fmt::format("reconstruct: {} of {} images are usable.", batch.size(), count));
+  }
   const at::Tensor noise_BN = models::mask_noise(inputs.seed, batch.epoch, batch.sample_ids,
                                                  mae.dimensions().num_patches());
   UnitRunner runner;
   const models::Reconstruction result = mae.reconstruct(batch.images_BCHW, noise_BN, runner);
   const at::Tensor original = result.original.to(at::kCPU, at::kFloat);
   const at::Tensor reconstruction = result.reconstruction.to(at::kCPU, at::kFloat);
-  // Kept pixels are exactly the original's, removed ones are zero in every band of `masked`.
+  const models::VitDimensions& dimensions = mae.dimensions();
   const at::Tensor removed =
-      (result.masked.to(at::kCPU, at::kFloat) != original).any(/*dim=*/1);
+      (ops::masking_from_noise(noise_BN, dimensions.num_kept()).mask_BN > 0)
+          .view({count, dimensions.grid(), dimensions.grid()})
+          .repeat_interleave(dimensions.patch, 1)
+          .repeat_interleave(dimensions.patch, 2);
   const at::Tensor removed_values = removed.unsqueeze(1).expand_as(original);
   const double squared_error =
       (reconstruction - original).square().masked_select(removed_values).mean().item<double>();

@@ -45,7 +45,8 @@ struct ReconstructInputs {
   models::Mae* mae = nullptr;
   std::shared_ptr<const data::Dataset> dataset;
   data::Normalization normalization;
-  data::TransformOptions transform;  // evaluation: center_crop or none, with the model's size
+  // Of evaluation: center_crop or none, with the model's size. Flips and turns are switched off.
+  data::TransformOptions transform;
   c10::Device device = c10::Device(c10::kCPU);
   uint64_t seed = 0;                 // of the choice of samples and of the masks
 };

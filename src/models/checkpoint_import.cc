@@ -60,12 +60,12 @@ bool may_be_missing(const std::string& name, bool file_has_fc_norm) {
 
 std::string shape_text(at::IntArrayRef shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
 
-int64_t side_of_grid(const at::Tensor& table, const std::filesystem::path& path) {
+int64_t side_of_grid(const at::Tensor& table, const std::string& origin) {
   const int64_t patches = table.size(1) - 1;
   const auto side = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(patches))));
   if (side * side != patches) {
     throw Error(fmt::format("{}: pos_embed has {} rows, which are no CLS row and a square grid.",
-                            path.string(), table.size(1)));
+                            origin, table.size(1)));
   }
   return side;
 }
@@ -127,12 +127,22 @@ at::Tensor as_float(const at::Tensor& tensor) { return tensor.detach().to(at::kF
 Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
                      const std::filesystem::path& path, const ImportOptions& options) {
   if (is_pickle(path)) throw_conversion_error(path);
-  const at::NoGradGuard no_grad;
   const SafetensorsFile file(path);
-  std::map<std::string, const TensorEntry*> entries;
-  bool file_has_fc_norm = false;
+  NamedTensors tensors;
   for (const TensorEntry& entry : file.entries()) {
-    const std::string name = without_prefix(entry.name);
+    tensors.emplace_back(entry.name, read_tensor(file, entry));
+  }
+  return load_pretrained(module, dimensions, path.string(), tensors, options);
+}
+
+Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
+                     const std::string& origin, const NamedTensors& tensors,
+                     const ImportOptions& options) {
+  const at::NoGradGuard no_grad;
+  std::map<std::string, const std::pair<std::string, at::Tensor>*> entries;
+  bool file_has_fc_norm = false;
+  for (const auto& entry : tensors) {
+    const std::string name = without_prefix(entry.first);
     entries[name] = &entry;
     file_has_fc_norm |= name.starts_with("fc_norm.");
   }
@@ -148,23 +158,23 @@ Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
     if (found == entries.end()) {
       if (!may_be_missing(name, file_has_fc_norm)) {
         throw Error(fmt::format("{} has no tensor {}; its {} tensors are not those of {}.",
-                                path.string(), name, entries.size(), dimensions.name),
+                                origin, name, entries.size(), dimensions.name),
                     "check model.name and its sizes against the file.");
       }
       missing.push_back(name);
       continue;
     }
     used.insert(name);
-    at::Tensor source = read_tensor(file, *found->second);
+    at::Tensor source = found->second->second;
     const bool is_table = name == "pos_embed" || name == "decoder_pos_embed";
     if (is_table && source.dim() == 3 && source.size(2) == target.size(2) &&
         source.size(1) != target.size(1)) {
-      const int64_t from = side_of_grid(source, path);
-      const int64_t to = side_of_grid(target, path);
+      const int64_t from = side_of_grid(source, origin);
+      const int64_t to = side_of_grid(target, origin);
       const bool recompute = name == "decoder_pos_embed" || options.position == "recompute";
       source = recompute ? ops::sincos_position_table(target.size(2), to, to)
                          : resample_position(source, from, to);
-      log_info(fmt::format("{}: {} of a grid of {} x {} is {} for {} x {}.", path.string(), name,
+      log_info(fmt::format("{}: {} of a grid of {} x {} is {} for {} x {}.", origin, name,
                            from, from, recompute ? "recomputed" : "resampled (bicubic)", to, to));
       resampled.push_back(name);
     }
@@ -174,7 +184,7 @@ Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
         missing.push_back(name);
         continue;
       }
-      throw Error(fmt::format("{}: {} has the shape {}, the model {} wants {}.", path.string(),
+      throw Error(fmt::format("{}: {} has the shape {}, the model {} wants {}.", origin,
                               name, shape_text(source.sizes()), dimensions.name,
                               shape_text(target.sizes())),
                   "set model.name, model.patch, model.channels and the other sizes to the file's.");
@@ -184,11 +194,11 @@ Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
   }
   std::vector<std::string> unmatched;
   for (const auto& [name, entry] : entries) {
-    if (!used.contains(name)) unmatched.push_back(entry->name);
+    if (!used.contains(name)) unmatched.push_back(entry->first);
   }
-  log_info(fmt::format("{}: {} tensors read.", path.string(), filled));
-  log_names(path.string(), "tensors of the file are not used", unmatched);
-  log_names(path.string(), "tensors of the model keep their initial values", missing);
+  log_info(fmt::format("{}: {} tensors read.", origin, filled));
+  log_names(origin, "tensors of the file are not used", unmatched);
+  log_names(origin, "tensors of the model keep their initial values", missing);
   return {{"tensors", filled},
           {"unmatched", unmatched},
           {"missing", missing},

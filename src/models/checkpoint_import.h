@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/json.h"
+#include "core/tensor/tensor_io.h"
 #include "models/model_options.h"
 
 namespace swath::models {
@@ -31,6 +32,10 @@ struct ImportOptions {
 // tensor and both shapes when one does not fit, and for a `.pth` says how to convert it.
 Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
                      const std::filesystem::path& path, const ImportOptions& options = {});
+// The same from tensors in memory, such as a checkpoint's; `origin` names them in messages.
+Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
+                     const std::string& origin, const NamedTensors& tensors,
+                     const ImportOptions& options = {});
 
 struct ExportOptions {
   // > 0 adds a head of that many classes filled with zeros when the module has none, for programs

@@ -14,7 +14,10 @@ LocalParameters::LocalParameters(torch::nn::Module& module, at::ScalarType compu
     } else {
       parameter.set_data(master);
     }
-    if (!parameter.requires_grad()) continue;
+    if (!parameter.requires_grad()) {
+      frozen_.emplace_back(item.key(), master);
+      continue;
+    }
     names_.push_back(item.key());
     parameters_.push_back(parameter);
     masters_.push_back(has_masters() ? master : parameter.detach());

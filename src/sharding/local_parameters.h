@@ -40,6 +40,8 @@ class LocalParameters {
   // float32 values under their names, for checkpoints and export; loading writes through them,
   // then publish() refreshes what the module computes with.
   std::vector<std::pair<std::string, at::Tensor>> named_masters() const;
+  // The same of parameters that are not trained (position tables).
+  const std::vector<std::pair<std::string, at::Tensor>>& named_frozen() const { return frozen_; }
   void publish();
 
  private:
@@ -51,6 +53,7 @@ class LocalParameters {
   std::vector<at::Tensor> masters_;     // float32, the parameter's shape
   std::vector<at::Tensor> sums_;        // float32 gradients; used with masters only
   std::vector<ParamView> views_;
+  std::vector<std::pair<std::string, at::Tensor>> frozen_;
 };
 
 }  // namespace swath::sharding

@@ -158,6 +158,9 @@ NamedTensors Trainer::state_tensors() const {
   for (const auto& [name, master] : parameters_->named_masters()) {
     tensors.emplace_back("model/" + name, master);
   }
+  for (const auto& [name, frozen] : parameters_->named_frozen()) {
+    tensors.emplace_back("model/" + name, frozen);
+  }
   for (const auto& [name, state] : optimizer_->named_state()) {
     tensors.emplace_back("optimizer/" + name, state);
   }

@@ -117,7 +117,7 @@ std::string probe_tables(const ProbeOfRun& source) {
   }
   if (!array_of(values, "few_shot").empty()) {
     html += details("Few-shot", label + ", " + file,
-                    object_table("Few-shot accuracy", array_of(values, "few_shot"),
+                    object_table("Few-shot accuracy; rows without a name are the run's own", array_of(values, "few_shot"),
                                  {"name", "shots", "top1", "low", "high"}));
   }
   const Confusion confusion = confusion_of(*source.probe);

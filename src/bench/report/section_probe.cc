@@ -156,11 +156,11 @@ std::string group_html(const ProbeGroup& group, size_t index, bool one_run, int&
     if (!confusion.classes.empty()) {
       ++num_charts;
       cards += fmt::format(
-          R"(<figure class="card"><figcaption class="card-head"><h3>Confusion matrix{}</h3><p>rows: truth; columns: prediction; shade: share of the row, %</p></figcaption><div class="chart square" data-chart="confusion" {} data-probe="{}" role="img" aria-label="{}"></div></figure>)",
+          R"(<figure class="card whole-page"><figcaption class="card-head"><h3>Confusion matrix{}</h3><p>rows: truth; columns: prediction; shade: share of the row, %</p></figcaption><div class="chart square" data-chart="confusion" {} data-probe="{}" role="img" aria-label="{}"></div></figure>)",
           escape_html(of_whom), group_attribute, p,
           escape_html("Confusion matrix on " + group.dataset + "; its numbers are in the tables."));
       cards += fmt::format(
-          R"(<div class="card"><div class="card-head"><h3>Most frequent mistakes{}</h3></div>{}{}</div>)",
+          R"(<div class="card whole-page"><div class="card-head"><h3>Most frequent mistakes{}</h3></div>{}{}</div>)",
           escape_html(of_whom), mistakes_table(confusion), class_table(scores));
     } else if (!scores.empty()) {
       cards += fmt::format(

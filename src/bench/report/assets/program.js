@@ -1,7 +1,7 @@
 // Draws the charts of a report from the JSON in #report-data (written by chart_data.cc).
 //
-// Each <div class="chart" data-chart="NAME"> is drawn by builders[NAME], in the colours of the style
-// sheet, and says how it went in data-state: "drawn", "empty" or "failed".
+// Each element of the class "chart" is drawn by the builder that its data-chart names, in the colours
+// of the style sheet, and says how it went in data-state: "drawn", "empty" or "failed".
 'use strict';
 (() => {
   const data = JSON.parse(document.getElementById('report-data').textContent);
@@ -250,7 +250,7 @@
           hovertemplate: 'is <b>%{customdata[0]}</b><br>taken for <b>%{customdata[1]}</b><br>%{customdata[2]} images, %{z:.1f} %<extra></extra>',
         }],
         layout: {
-          hovermode: 'closest', dragmode: false,
+          hovermode: 'closest', dragmode: false, showlegend: false,
           margin: {l: margin, t: 6, r: 6, b: margin},
           xaxis: {title: {text: showsLabels ? '' : 'prediction'}, tickvals: positions, ticktext: labels, tickangle: -90, showticklabels: showsLabels, showgrid: false, automargin: false, constrain: 'domain', fixedrange: true},
           yaxis: {title: {text: showsLabels ? '' : 'truth'}, tickvals: positions, ticktext: labels, showticklabels: showsLabels, autorange: 'reversed', showgrid: false, automargin: false, scaleanchor: 'x', constrain: 'domain', fixedrange: true},
@@ -272,9 +272,10 @@
       font: {family: getComputedStyle(document.body).fontFamily, color: color('text'), size: 12.5},
       margin: {l: 46, r: 10, t: 10, b: 34},
       hovermode: 'x unified', dragmode: isTouch() ? false : 'zoom', showlegend: data.runs.length > 1,
-      hoverlabel: {bgcolor: color('card'), bordercolor: color('line'), font: {color: color('text'), size: 12.5}, align: 'left', namelength: 28},
+      hoverlabel: {bgcolor: color('card'), bordercolor: color('line'), font: {family: getComputedStyle(document.body).fontFamily, color: color('text'), size: 12.5}, align: 'left', namelength: 28},
       legend: {orientation: 'h', x: 0, yref: 'container', y: 0, yanchor: 'bottom', font: {color: color('muted'), size: 12}},
       xaxis: {...axis, zeroline: false}, yaxis: {...axis},
+      modebar: {bgcolor: 'rgba(0,0,0,0)', color: color('muted'), activecolor: color('text')},
       uirevision: page.axis + page.logLoss,
     };
   }
@@ -288,14 +289,28 @@
     return result;
   }
 
+  // A legend of many lines takes its height from the chart's, so the chart gets more.
+  function makeRoomForLegend(element, traces) {
+    const entries = traces.filter((trace) => trace.showlegend !== false);
+    const characters = entries.reduce((sum, trace) => sum + trace.name.length + 8, 0);
+    const rows = Math.min(entries.length, Math.ceil(characters * 7.5 / element.clientWidth));
+    element.style.height = '';
+    element.style.height = element.clientHeight + Math.max(0, rows - 1) * 20 + 'px';
+  }
+
   function draw(element) {
     const {traces, layout} = builders[element.dataset.chart](element.dataset, element);
     if (!traces.length) {
       element.dataset.state = 'empty';
       return;
     }
-    Plotly.react(element, traces, merged(baseLayout(), layout), {
-      responsive: true, displaylogo: false, displayModeBar: isTouch() ? false : 'hover',
+    const complete = merged(baseLayout(), layout);
+    if (complete.showlegend) makeRoomForLegend(element, traces);
+    // Given sizes, because Plotly.react keeps the old ones when an element has changed its own.
+    complete.width = element.clientWidth;
+    complete.height = element.clientHeight;
+    Plotly.react(element, traces, complete, {
+      displaylogo: false, displayModeBar: isTouch() ? false : 'hover',
       modeBarButtons: [['toImage', 'resetScale2d']],
       toImageButtonOptions: {format: 'svg', filename: 'swath-' + element.dataset.chart},
     });
@@ -355,15 +370,18 @@
   });
   prefersDark.addEventListener('change', () => drawAll());
 
-  // Paper is white and as wide as a small screen, whatever the page looks like now.
+  // Paper is white and narrow, whatever the screen is: the style sheet gives data-printing its width.
   let themeOnScreen = null;
   window.addEventListener('beforeprint', () => {
-    themeOnScreen = root.dataset.theme;
+    if (themeOnScreen === null) themeOnScreen = root.dataset.theme;
     root.dataset.theme = 'light';
+    root.dataset.printing = '';
     drawAll();
   });
   window.addEventListener('afterprint', () => {
     root.dataset.theme = themeOnScreen;
+    themeOnScreen = null;
+    delete root.dataset.printing;
     drawAll();
   });
 

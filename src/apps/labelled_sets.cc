@@ -1,0 +1,98 @@
+#include "apps/labelled_sets.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/json.h"
+#include "data/split.h"
+#include "eval/probe.h"
+
+namespace swath::apps {
+namespace fs = std::filesystem;
+namespace {
+
+std::shared_ptr<const data::Dataset> open_list(data::DatasetOptions options, const fs::path& list) {
+  options.list = list.string();
+  return data::open_dataset(options);
+}
+
+// The lists of one repeat, named by split.json.
+std::pair<fs::path, fs::path> lists_of_repeat(const fs::path& split, int64_t repeat) {
+  const Json description = Json::parse(read_file(split / "split.json"));
+  std::vector<fs::path> train, test;
+  for (const Json& list : description.at("lists")) {
+    (list.at("part") == "train" ? train : test).push_back(split / list.at("file").get<std::string>());
+  }
+  const auto index = static_cast<size_t>(repeat);
+  if (index >= train.size()) {
+    throw UsageError(fmt::format("split {} has {} repeats; number {} was asked for.",
+                                 split.string(), train.size(), repeat),
+                     "make more with `swath data split --repeats N`, or lower repeats.");
+  }
+  return {train[index], test[index]};
+}
+
+}  // namespace
+
+void LabelledOptions::describe(FieldTable& fields) {
+  fields.section("data", data);
+  fields.add("test_root", &test_root, "test images, when they lie apart from data.root");
+  fields.add("train_list", &train_list, "list of training images below data.root");
+  fields.add("test_list", &test_list, "list of test images below data.root");
+  fields.add("split", &split, "directory written by `swath data split`");
+  fields.add("train_ratio", &train_ratio, "share of each class when a split has to be made")
+      .at_least(0)
+      .at_most(1);
+}
+
+void LabelledOptions::expand() {
+  for (std::string* path : {&data.root, &test_root, &train_list, &test_list, &split}) {
+    *path = expand_environment(*path);
+  }
+}
+
+LabelledSets open_labelled_sets(const LabelledOptions& options, int64_t repeat,
+                                const fs::path& directory) {
+  LabelledSets sets;
+  if (options.train_list.empty() != options.test_list.empty()) {
+    throw UsageError("give both train_list and test_list, or neither.");
+  }
+  const bool is_fixed = !options.test_root.empty() || !options.train_list.empty();
+  if (is_fixed && repeat > 0) {
+    throw UsageError("repeats: one pair of lists or folders is one split.",
+                     "give a split directory with several repeats, or repeats=1.");
+  }
+  if (!options.test_root.empty()) {
+    sets.train = data::open_dataset(options.data);
+    data::DatasetOptions test = options.data;
+    test.root = options.test_root;
+    sets.test = data::open_dataset(test);
+  } else if (!options.train_list.empty()) {
+    sets.train = open_list(options.data, options.train_list);
+    sets.test = open_list(options.data, options.test_list);
+  } else {
+    fs::path lists = options.split;
+    if (options.split.empty()) {
+      lists = directory / fmt::format("split-{}", repeat);
+      data::SplitOptions split;
+      split.data = options.data;
+      split.output = lists.string();
+      split.train_ratio = options.train_ratio;
+      split.first_seed = repeat;
+      split.repeats = 1;
+      split.duplicates = "report";
+      split.overwrite = true;
+      data::make_split(split);
+    } else {
+      data::check_split(lists, *data::open_dataset(options.data));
+    }
+    const auto [train, test] = lists_of_repeat(lists, options.split.empty() ? 0 : repeat);
+    sets.train = open_list(options.data, train);
+    sets.test = open_list(options.data, test);
+  }
+  sets.test = eval::with_classes_of(sets.test, *sets.train);
+  return sets;
+}
+
+}  // namespace swath::apps

@@ -1,0 +1,37 @@
+// Train and test sets with labels, from whichever form a user has them in.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "core/config.h"
+#include "data/dataset.h"
+
+namespace swath::apps {
+
+struct LabelledSets {
+  std::shared_ptr<const data::Dataset> train;
+  std::shared_ptr<const data::Dataset> test;  // labels counted in train's classes
+};
+
+// How a user names them; part of each command that learns from labels.
+struct LabelledOptions {
+  data::DatasetOptions data;
+  std::string test_root;
+  std::string train_list;
+  std::string test_list;
+  std::string split;
+  double train_ratio = 0.5;
+
+  void describe(FieldTable& fields);
+  // Replaces ${NAME} in every path.
+  void expand();
+};
+
+// In this order: a second root, two lists, a split directory, or a fresh stratified split, written
+// below `directory`. `repeat` chooses the split's seed; where there is only one split it must be 0.
+LabelledSets open_labelled_sets(const LabelledOptions& options, int64_t repeat,
+                                const std::filesystem::path& directory);
+
+}  // namespace swath::apps

@@ -1,0 +1,107 @@
+#include "apps/probe.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include "apps/commands.h"
+#include "apps/labelled_sets.h"
+#include "apps/trained_model.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "core/tensor/device.h"
+#include "ops/backend.h"
+
+namespace swath::apps {
+namespace fs = std::filesystem;
+
+void ProbeCommandOptions::describe(FieldTable& fields) {
+  run.describe(fields);
+  fields.add("weights", &weights, "which weights of the checkpoint").one_of({"model", "ema"});
+  fields.add("image_size", &image_size,
+             "pixels a side; 0: 224, or the pretraining size where that is smaller; -1: the "
+             "pretraining size")
+      .at_least(-1);
+  fields.add("position", &position, "position table at another size: resample it or recompute it")
+      .one_of({"resample", "recompute"});
+  sets.describe(fields);
+  fields.add("repeats", &repeats, "splits (seeds 0, 1 ...) to average over").at_least(1);
+  fields.section("probe", probe);
+}
+
+namespace {
+
+int64_t probe_image_size(int64_t requested, int64_t pretraining_size) {
+  if (requested > 0) return requested;
+  if (requested < 0) return pretraining_size;
+  return std::min<int64_t>(224, pretraining_size);
+}
+
+// Averages over splits beside the first split's whole report.
+Json merge_repeats(const std::vector<Json>& reports) {
+  Json merged = reports.front();
+  if (reports.size() == 1) return merged;
+  merged["repeats"] = eval::summarize_repeats(reports);
+  for (const char* key : {"top1", "top5", "best_top1"}) {
+    if (merged["repeats"].contains(key)) merged[key] = merged["repeats"][key]["mean"];
+  }
+  merged["seeds"] = reports;
+  return merged;
+}
+
+}  // namespace
+
+Json probe(const std::string& path, const ProbeCommandOptions& options,
+           const fs::path& directory) {
+  ops::set_backend(options.run.ops);
+  if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
+  const TrainedModel trained = open_trained_model(path, options.weights);
+  const int64_t size =
+      probe_image_size(options.image_size, trained.options.transform.size);
+  const auto encoder = trained_encoder(trained, size, options.position);
+  const auto untrained = untrained_encoder(trained, size, 0);
+
+  std::vector<Json> reports;
+  for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
+    const LabelledSets sets = open_labelled_sets(options.sets, repeat, directory);
+    eval::ProbeInputs inputs;
+    inputs.encoder = encoder.get();
+    inputs.untrained = untrained.get();
+    inputs.train = sets.train;
+    inputs.test = sets.test;
+    inputs.normalization = trained.normalization();
+    inputs.bands = trained.options.transform.bands;
+    inputs.device = select_device(options.run.device);
+    inputs.seed = static_cast<uint64_t>(options.run.seed + repeat);
+    reports.push_back(eval::run_probe(inputs, options.probe));
+  }
+  Json result = merge_repeats(reports);
+  result["checkpoint"] = trained.origin;
+  result["image_size"] = size;
+  result["dataset"] = options.sets.data.root;
+  result["output"] = directory.string();
+  write_file_atomically(directory / "probe.json", result.dump(1));
+  return result;
+}
+
+Outcome run_probe(const CommandSyntax& syntax, const Words& words) {
+  ProbeCommandOptions options;
+  FieldTable fields = make_field_table(options);
+  const Arguments arguments = parse_arguments(syntax, words, fields);
+  Outcome outcome;
+  if (arguments.help) return outcome;
+  if (arguments.positionals.empty()) {
+    throw UsageError("probe: name a run directory or checkpoint.", syntax.example);
+  }
+  options.sets.expand();
+  const fs::path directory =
+      make_output_directory(options.run.output, "probe", arguments.overwrite);
+  write_file_atomically(directory / "config.toml", fields.to_toml());
+  outcome.json = probe(arguments.positionals.front(), options, directory);
+  outcome.text = fmt::format("top-1 {:.2f} % ({}); results in {}",
+                             100 * outcome.json.at("top1").get<double>(),
+                             outcome.json.at("method").get<std::string>(), directory.string());
+  return outcome;
+}
+
+}  // namespace swath::apps

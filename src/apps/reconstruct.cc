@@ -1,0 +1,76 @@
+#include "apps/reconstruct.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include "apps/commands.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/tensor/device.h"
+#include "ops/backend.h"
+
+namespace swath::apps {
+namespace {
+
+struct ReconstructCommandOptions {
+  RunOptions run;
+  std::string weights = "model";
+  data::DatasetOptions data;
+  eval::ReconstructOptions pictures;
+
+  void describe(FieldTable& fields) {
+    run.describe(fields);
+    fields.add("weights", &weights, "which weights of the checkpoint").one_of({"model", "ema"});
+    fields.section("data", data);
+    fields.section("pictures", pictures);
+  }
+};
+
+}  // namespace
+
+Json reconstruct(const TrainedModel& trained, const std::shared_ptr<const data::Dataset>& dataset,
+                 const eval::ReconstructOptions& options, c10::Device device,
+                 const std::filesystem::path& directory) {
+  const auto mae = trained_mae(trained);
+  mae->to(device);
+  eval::ReconstructInputs inputs;
+  inputs.mae = mae.get();
+  inputs.dataset = dataset;
+  inputs.normalization = trained.normalization();
+  // Images as pretraining saw them, without the random choices.
+  inputs.transform = trained.options.transform;
+  if (inputs.transform.kind != "none") inputs.transform.kind = "center_crop";
+  if (trained.options.transform.kind == "random_crop") inputs.transform.resize_ratio = 1;
+  inputs.transform.horizontal_flip = false;
+  inputs.transform.dihedral = false;
+  inputs.transform.jpeg_fast_scale = false;
+  inputs.device = device;
+  inputs.seed = static_cast<uint64_t>(trained.options.run.seed);
+  return eval::run_reconstruct(inputs, options, directory / "reconstruct.png");
+}
+
+Outcome run_reconstruct(const CommandSyntax& syntax, const Words& words) {
+  ReconstructCommandOptions options;
+  FieldTable fields = make_field_table(options);
+  const Arguments arguments = parse_arguments(syntax, words, fields);
+  Outcome outcome;
+  if (arguments.help) return outcome;
+  if (arguments.positionals.empty()) {
+    throw UsageError("reconstruct: name a run directory or checkpoint.", syntax.example);
+  }
+  ops::set_backend(options.run.ops);
+  if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
+  const TrainedModel trained = open_trained_model(arguments.positionals.front(), options.weights);
+  if (options.data.root.empty()) options.data = trained.options.data;
+  options.data.root = expand_environment(options.data.root);
+  const auto directory =
+      make_output_directory(options.run.output, "reconstruct", arguments.overwrite);
+  write_file_atomically(directory / "config.toml", fields.to_toml());
+  outcome.json = reconstruct(trained, data::open_dataset(options.data), options.pictures,
+                             select_device(options.run.device), directory);
+  outcome.json["output"] = directory.string();
+  outcome.text = (directory / "reconstruct.png").string();
+  return outcome;
+}
+
+}  // namespace swath::apps

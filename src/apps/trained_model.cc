@@ -1,0 +1,69 @@
+#include "apps/trained_model.h"
+
+#include <fmt/format.h>
+
+#include "apps/version.h"
+#include "core/error.h"
+#include "models/checkpoint_import.h"
+#include "train/checkpoint.h"
+
+namespace swath::apps {
+
+TrainedModel open_trained_model(const std::string& path, const std::string& weights) {
+  const train::Checkpoint checkpoint = train::find_checkpoint(path);
+  TrainedModel trained;
+  trained.origin = checkpoint.path.string();
+  trained.step = checkpoint.step;
+  FieldTable fields = make_field_table(trained.options);
+  fields.apply_toml(checkpoint.config, trained.origin + "/index.json");
+  const std::string prefix = weights + "/";
+  // The moving average covers trained parameters only; fixed tables come from the model.
+  for (const auto& [name, entry] : checkpoint.tensors.items()) {
+    if (name.starts_with(prefix)) {
+      trained.tensors.emplace_back(name.substr(prefix.size()),
+                                   train::read_checkpoint_tensor(checkpoint, name));
+    }
+  }
+  if (trained.tensors.empty()) {
+    throw UsageError(fmt::format("checkpoint {} holds no `{}` weights.", trained.origin, weights),
+                     "train with train.ema_decay to keep a moving average, or use weights=model.");
+  }
+  return trained;
+}
+
+std::shared_ptr<models::VisionTransformer> untrained_encoder(const TrainedModel& trained,
+                                                             int64_t image_size, uint64_t seed) {
+  models::ModelOptions options = trained.options.model;
+  if (image_size > 0) options.image_size = image_size;
+  return models::make_encoder(options, seed);
+}
+
+std::shared_ptr<models::VisionTransformer> trained_encoder(const TrainedModel& trained,
+                                                           int64_t image_size,
+                                                           const std::string& position) {
+  auto encoder = untrained_encoder(trained, image_size, 0);
+  models::ImportOptions options;
+  options.position = position;
+  models::load_pretrained(*encoder, encoder->dimensions(), trained.origin, trained.tensors, options);
+  return encoder;
+}
+
+std::shared_ptr<models::Mae> trained_mae(const TrainedModel& trained) {
+  auto mae = models::make_mae(trained.options.model, static_cast<uint64_t>(trained.options.run.seed));
+  models::load_pretrained(*mae, mae->dimensions(), trained.origin, trained.tensors);
+  return mae;
+}
+
+std::map<std::string, std::string> card_metadata(const TrainedModel& trained) {
+  const PretrainOptions& options = trained.options;
+  return {{"bands", Json(options.normalization.bands).dump()},
+          {"band_selection", Json(options.transform.bands).dump()},
+          {"mean", Json(options.normalization.mean).dump()},
+          {"standard_deviation", Json(options.normalization.standard_deviation).dump()},
+          {"input", "(stored pixel - mean) / standard_deviation per band"},
+          {"data", options.data.root},
+          {"step", std::to_string(trained.step)},
+          {"commit", commit()}};
+}
+
+}  // namespace swath::apps

@@ -1,0 +1,40 @@
+#include "bench/report/csv.h"
+
+#include <gtest/gtest.h>
+
+namespace swath::bench {
+namespace {
+
+// RFC 4180, section 2.
+TEST(Csv, TextIsQuotedWhereItMustBe) {
+  EXPECT_EQ(csv_text("plain text"), "plain text");
+  EXPECT_EQ(csv_text("a,b"), "\"a,b\"");
+  EXPECT_EQ(csv_text("say \"x\""), "\"say \"\"x\"\"\"");
+  EXPECT_EQ(csv_text("two\nlines"), "\"two\nlines\"");
+}
+
+TEST(Csv, NumbersReadBackAndGapsAreEmpty) {
+  EXPECT_EQ(csv_number(0.1), "0.1");
+  EXPECT_EQ(csv_number(1.0 / 3), "0.3333333333333333");
+  EXPECT_EQ(csv_number(kNoNumber), "");
+}
+
+TEST(Csv, EveryStepIsALine) {
+  RunDirectory run;
+  StepRecord step;
+  step.step = 10;
+  step.loss = 0.5;
+  run.steps.push_back(step);
+  const std::string csv = steps_csv(run);
+  EXPECT_EQ(csv.substr(0, csv.find('\n')),
+            "step,epoch,loss,lr,images_per_second,data_wait,step_seconds,mfu,matmul_share,"
+            "allocated_bytes,peak_bytes,grad_norm,time,elapsed_seconds");
+  EXPECT_EQ(csv.substr(csv.find('\n') + 1), "10,,0.5,,,,,,,,,,,\n");
+}
+
+TEST(Csv, ConfusionHasItsNames) {
+  EXPECT_EQ(confusion_csv({{"a,b", "c"}, {{1, 2}, {3, 4}}}), "truth,\"a,b\",c\n\"a,b\",1,2\nc,3,4\n");
+}
+
+}  // namespace
+}  // namespace swath::bench

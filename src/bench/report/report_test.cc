@@ -1,0 +1,172 @@
+#include "bench/report/report.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "bench/report/page.h"
+#include "core/error.h"
+#include "core/files.h"
+
+namespace swath::bench {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kSamples = fs::path(SWATH_TESTDATA) / "bench";
+
+size_t count_of(const std::string& text, const std::string& part) {
+  size_t count = 0;
+  for (size_t found = 0; (found = text.find(part, found)) != std::string::npos; ++found) ++count;
+  return count;
+}
+
+// Pages in a folder of their own, with a few bytes in the place of plotly.min.js.
+class ReportFiles : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    directory_ = fs::temp_directory_path() / (std::string("swath_report_") + info->name());
+    fs::remove_all(directory_);
+    fs::create_directories(directory_);
+    options_.output = directory_ / "page.html";
+    options_.plotly = directory_ / "plotly.js";
+    write_file_atomically(options_.plotly, "/* charts */ var text = '</script>';");
+  }
+  void TearDown() override { fs::remove_all(directory_); }
+
+  std::string page() const { return read_file(options_.output); }
+
+  fs::path directory_;
+  ReportOptions options_;
+};
+
+TEST_F(ReportFiles, PageHoldsWhatTheRunHas) {
+  const Json result = write_report({kSamples / "sample_run"}, options_);
+  EXPECT_EQ(result["report"], options_.output);
+  EXPECT_EQ(result["charts"], 12);
+  EXPECT_EQ(result["pictures"], 1);
+  EXPECT_TRUE(result["warnings"].empty());
+  const std::string html = page();
+  EXPECT_EQ(result["bytes"], html.size());
+  EXPECT_EQ(count_of(html, "class=\"chart"), 12U);
+  EXPECT_EQ(count_of(html, "<img src=\"data:image/png;base64,"), 1U);
+  for (const char* part :
+       {"data-chart=\"loss\"", "data-chart=\"lr\"", "data-chart=\"throughput\"",
+        "data-chart=\"wait\"", "data-chart=\"memory\"", "data-chart=\"probe_curve\"",
+        "data-chart=\"few_shot\"", "data-chart=\"confusion\"", "untrained encoder", "steps.csv",
+        "base_lr = 0.00015", "vit_pico", "Chips never trained on"}) {
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  }
+  // Without the charts' library: page, style, program, picture and numbers.
+  EXPECT_LT(html.size(), 400000U);
+  // Nothing is loaded from anywhere.
+  EXPECT_EQ(html.find("http://"), html.find("http://www.w3.org/2000/svg"));
+  EXPECT_EQ(html.find("https://"), std::string::npos);
+}
+
+// Four scripts: theme, data, plotly, program. One that a text brought along would be a fifth, and one
+// that a text ended early would be a fifth end.
+void expect_four_scripts(const std::string& html) {
+  EXPECT_EQ(count_of(html, "<script"), 4U);
+  EXPECT_EQ(count_of(html, "</script"), 4U);
+  EXPECT_EQ(count_of(html, "<!--"), 0U);
+}
+
+TEST_F(ReportFiles, HostileTextsStayTexts) {
+  const std::string evil = "</script><script>window.injected=1</script><!--{{data}}\"'";
+  const Json named = {{"dataset", evil},
+                      {"name", evil},
+                      {"top1", 0.5},
+                      {"history", {{{"epoch", 1}, {"top1", 0.5}}}},
+                      {"baselines", {{{"name", evil}, {"top1", 0.4}}}},
+                      {"few_shot", {{{"name", evil}, {"shots", 1}, {"top1", 0.3}}}},
+                      {"confusion", {{"classes", {evil, "b"}}, {"matrix", {{1, 2}, {3, 4}}}}}};
+  const Json start = {{"kind", "run"},
+                      {"command", evil},
+                      {"machine", evil},
+                      {"model", {{"name", evil}}},
+                      {"data", {{evil, evil}}}};
+  const Json step = {{"kind", "step"}, {"step", 1}, {"loss", 1}};
+  const Json event = {{"kind", "event"}, {"message", evil}};
+  const fs::path run = directory_ / "<script>run";
+  write_file_atomically(run / "probe.json", named.dump());
+  write_file_atomically(run / "log.jsonl",
+                        start.dump() + "\n" + step.dump() + "\n" + event.dump() + "\n" + evil + "\n");
+  write_file_atomically(run / "config.toml", evil + "\xff");
+  const std::string png = read_file(fs::path(SWATH_TESTDATA) / "core" / "tensorboard_image.png");
+  write_file_atomically(run / "a.png", png);
+  write_file_atomically(run / "pictures.json",
+                        Json({{{"file", "a.png"}, {"caption", evil}}}).dump());
+  options_.title = evil;
+  write_report({run}, options_);
+  const std::string html = page();
+  expect_four_scripts(html);
+  EXPECT_EQ(html.find("<script>window.injected"), std::string::npos);
+}
+
+TEST_F(ReportFiles, SeveralRunsShareAPage) {
+  const Json result =
+      write_report({kSamples / "sample_run", kSamples / "sample_killed"}, options_);
+  EXPECT_EQ(result["runs"], 2);
+  EXPECT_EQ(result["missing"].size(), 3U);
+  const std::string html = page();
+  expect_four_scripts(html);
+  EXPECT_NE(html.find("2 runs side by side"), std::string::npos);
+  EXPECT_NE(html.find("sample_killed: no probe (probe.json)"), std::string::npos);
+  EXPECT_NE(html.find("no end record"), std::string::npos);
+}
+
+TEST_F(ReportFiles, ARunWithLittleHasAPageToo) {
+  write_file_atomically(directory_ / "run/probe.json", R"({"top1": 0.5, "confusion":
+      {"classes": ["a", "b"], "matrix": [[1, 2]]}})");
+  const Json result = write_report({directory_ / "run"}, options_);
+  EXPECT_EQ(result["charts"], 0);
+  ASSERT_EQ(result["warnings"].size(), 1U);
+  EXPECT_NE(result["warnings"][0].get<std::string>().find("probe.json"), std::string::npos);
+  EXPECT_EQ(result["missing"].size(), 3U);
+}
+
+TEST_F(ReportFiles, FilesLieBesideThePageWhenAskedFor) {
+  options_.files = true;
+  const Json result = write_report({kSamples / "sample_run"}, options_);
+  ASSERT_EQ(result["files"].size(), 5U);
+  for (const Json& file : result["files"]) EXPECT_TRUE(fs::exists(file.get<std::string>())) << file;
+  const std::string svg = read_file(directory_ / "page_files/loss.svg");
+  EXPECT_TRUE(svg.starts_with("<svg xmlns"));
+}
+
+TEST_F(ReportFiles, OnlyOurOwnPagesAreReplaced) {
+  write_report({kSamples / "sample_run"}, options_);
+  EXPECT_NO_THROW(write_report({kSamples / "sample_run"}, options_));
+  write_file_atomically(options_.output, "somebody's thesis");
+  EXPECT_THROW(write_report({kSamples / "sample_run"}, options_), UsageError);
+  EXPECT_EQ(page(), "somebody's thesis");
+  options_.overwrite = true;
+  EXPECT_NO_THROW(write_report({kSamples / "sample_run"}, options_));
+}
+
+TEST_F(ReportFiles, AMissingLibraryIsNamedWithItsRemedy) {
+  options_.plotly = directory_ / "absent.js";
+  try {
+    write_report({kSamples / "sample_run"}, options_);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(error.message().find("absent.js"), std::string::npos);
+    EXPECT_NE(error.hint().find("./swath build"), std::string::npos);
+  }
+  EXPECT_FALSE(fs::exists(options_.output));
+}
+
+TEST_F(ReportFiles, WrongUseIsAUsageError) {
+  EXPECT_THROW(write_report({}, options_), UsageError);
+  EXPECT_THROW(write_report({directory_ / "absent"}, options_), UsageError);
+}
+
+TEST(Report, TemplateValuesAreNotReadAgain) {
+  EXPECT_EQ(fill_template("a {{x}} b {{y}}", {{"x", "{{y}}"}, {"y", "2"}}), "a {{y}} b 2");
+  EXPECT_THROW(fill_template("{{z}}", {{"x", "1"}}), Error);
+}
+
+}  // namespace
+}  // namespace swath::bench

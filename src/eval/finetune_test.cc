@@ -1,0 +1,128 @@
+#include "eval/finetune.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "core/error.h"
+#include "eval/toy_dataset.h"
+#include "models/registry.h"
+
+namespace swath::eval {
+namespace {
+
+models::ModelOptions tiny_model() {
+  models::ModelOptions options;
+  options.name = "vit_pico";
+  options.width = 32;
+  options.depth = 2;
+  options.heads = 2;
+  options.mlp = 64;
+  options.patch = 4;
+  options.image_size = 16;
+  options.channels = 3;
+  return options;
+}
+
+models::ClassifierOptions four_classes() {
+  models::ClassifierOptions options;
+  options.num_classes = 4;
+  return options;
+}
+
+FinetuneInputs toy_inputs(models::Classifier& classifier) {
+  FinetuneInputs inputs;
+  inputs.classifier = &classifier;
+  inputs.train = std::make_shared<ToyDataset>(24, 4, 16, 1);
+  inputs.test = std::make_shared<ToyDataset>(10, 4, 16, 2);
+  inputs.normalization = toy_normalization();
+  return inputs;
+}
+
+FinetuneOptions quick_options() {
+  FinetuneOptions options;
+  options.epochs = 12;
+  options.batch_size = 16;
+  options.schedule.base_lr = 3e-2;
+  options.layer_decay = 0.9;
+  options.transform.evaluation = "none";
+  options.transform.scale_min = 0.6;
+  options.transform.horizontal_flip = false;  // would turn one direction of the waves into another
+  return options;
+}
+
+// mae, util/lr_decay.py: 0 for tokens, table and embedding, i + 1 for block i, depth + 1 for the rest.
+TEST(Finetune, LayersOfParameters) {
+  EXPECT_EQ(layer_of("cls_token", 12), 0);
+  EXPECT_EQ(layer_of("pos_embed", 12), 0);
+  EXPECT_EQ(layer_of("patch_embed.proj.weight", 12), 0);
+  EXPECT_EQ(layer_of("blocks.0.norm1.weight", 12), 1);
+  EXPECT_EQ(layer_of("blocks.11.mlp.fc2.bias", 12), 12);
+  EXPECT_EQ(layer_of("fc_norm.weight", 12), 13);
+  EXPECT_EQ(layer_of("head.bias", 12), 13);
+  const auto rules = finetune_rules(12, 0.65);
+  EXPECT_DOUBLE_EQ(rules("head.weight", {10, 4}).lr_scale, 1);
+  EXPECT_TRUE(rules("head.weight", {10, 4}).decay);
+  EXPECT_FALSE(rules("head.bias", {10}).decay);
+  EXPECT_NEAR(rules("blocks.11.attn.qkv.weight", {3, 3}).lr_scale, 0.65, 1e-12);
+  EXPECT_NEAR(rules("cls_token", {1, 1, 4}).lr_scale, std::pow(0.65, 13), 1e-12);
+}
+
+TEST(Finetune, LearnsWhatAFrozenStatisticCannot) {
+  const auto classifier = models::make_classifier(tiny_model(), four_classes(), 1);
+  const Json report = run_finetune(toy_inputs(*classifier), quick_options());
+  EXPECT_GT(report["top1"].get<double>(), 0.8);
+  EXPECT_LT(report["history"].back()["train_loss"].get<double>(),
+            report["history"][0]["train_loss"].get<double>() - 0.3);
+  EXPECT_EQ(report["history"].size(), 12U);
+  EXPECT_EQ(report["steps"], 72);
+  EXPECT_EQ(report["confusion"].size(), 4U);
+  EXPECT_TRUE(report.contains("macro_f1"));
+  EXPECT_EQ(report["test_images"], 40);
+}
+
+TEST(Finetune, LastBlocksLeaveTheOthersBitIdentical) {
+  const auto classifier = models::make_classifier(tiny_model(), four_classes(), 1);
+  std::vector<std::pair<std::string, at::Tensor>> before;
+  for (const auto& item : classifier->module().named_parameters()) {
+    before.emplace_back(item.key(), item.value().detach().clone());
+  }
+  FinetuneOptions options = quick_options();
+  options.epochs = 1;
+  options.last_blocks = 1;
+  run_finetune(toy_inputs(*classifier), options);
+  const auto after = classifier->module().named_parameters();
+  for (const auto& [name, value] : before) {
+    const bool is_frozen = layer_of(name, 2) <= 1;
+    EXPECT_EQ(torch::equal(value, after[name]), is_frozen) << name;
+  }
+  options.last_blocks = 3;
+  const auto other = models::make_classifier(tiny_model(), four_classes(), 1);
+  EXPECT_THROW(run_finetune(toy_inputs(*other), options), UsageError);
+}
+
+TEST(Finetune, ClassCountsMustAgree) {
+  models::ClassifierOptions five = four_classes();
+  five.num_classes = 5;
+  const auto classifier = models::make_classifier(tiny_model(), five, 1);
+  EXPECT_THROW(run_finetune(toy_inputs(*classifier), quick_options()), UsageError);
+}
+
+TEST(Finetune, RunsWithDropPathSmoothingAndMixup) {
+  models::ClassifierOptions options = four_classes();
+  options.drop_path = 0.2;
+  options.label_smoothing = 0.1;
+  options.mixup = 0.8;
+  FinetuneOptions finetune = quick_options();
+  finetune.epochs = 1;
+  std::vector<Json> reports;
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    const auto classifier = models::make_classifier(tiny_model(), options, 1);
+    reports.push_back(run_finetune(toy_inputs(*classifier), finetune));
+  }
+  EXPECT_EQ(reports[0]["history"], reports[1]["history"]);
+  const auto plain = models::make_classifier(tiny_model(), four_classes(), 1);
+  EXPECT_NE(run_finetune(toy_inputs(*plain), finetune)["history"], reports[0]["history"]);
+}
+
+}  // namespace
+}  // namespace swath::eval

@@ -1,0 +1,152 @@
+// Our exports in real timm, and timm's files in our models. Needs the Python peer environment.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "core/tensor/tensor_io.h"
+#include "models/checkpoint_import.h"
+#include "models/registry.h"
+
+namespace swath::models {
+namespace {
+
+namespace fs = std::filesystem;
+
+class TimmInterop : public testing::Test {
+ protected:
+  TimmInterop()
+      : directory_(fs::temp_directory_path() / ("swath_timm_" + std::to_string(::getpid()))) {
+    fs::create_directories(directory_);
+  }
+  ~TimmInterop() override { fs::remove_all(directory_); }
+
+  void SetUp() override {
+    if (!fs::exists(python())) {
+      GTEST_SKIP() << "no " << python() << ": `./swath test --long` installs it.";
+    }
+  }
+  static fs::path python() { return fs::path(SWATH_SOURCE_DIR) / ".deps/peer/bin/python"; }
+  std::string file(const std::string& name) const { return (directory_ / name).string(); }
+
+  // The exit status of timm_interop.py.
+  int run(const std::string& arguments) const {
+    const std::string script = std::string(SWATH_TESTDATA) + "/models/timm_interop.py";
+    return std::system(
+        fmt::format("'{}' '{}' {}", python().string(), script, arguments).c_str());
+  }
+  at::Tensor write_images(const VitDimensions& d) const {
+    torch::manual_seed(4);
+    const at::Tensor images = at::randn({2, d.channels, d.used_size(), d.used_size()});
+    write_tensors(file("images.safetensors"), {{"images", images}});
+    return images;
+  }
+  at::Tensor result(const std::string& name) const {
+    return read_tensor(SafetensorsFile(file("out.safetensors")), name);
+  }
+
+  fs::path directory_;
+};
+
+void expect_same(const at::Tensor& ours, const at::Tensor& theirs) {
+  ASSERT_EQ(ours.sizes(), theirs.sizes());
+  EXPECT_LE((ours - theirs).abs().max().item<double>(), 2e-5 * theirs.abs().max().item<double>());
+}
+
+TEST_F(TimmInterop, TimmLoadsOurEncoders) {
+  UnitRunner runner;
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, kind, channels] :
+       {std::tuple{"vit_tiny", "plain", 3}, std::tuple{"vit_base", "plain", 3},
+        std::tuple{"vit_pico", "plain", 13}, std::tuple{"vit_micro", "gated", 2}}) {
+    SCOPED_TRACE(name);
+    ModelOptions options;
+    options.name = name;
+    options.mlp_kind = kind;
+    options.channels = channels;
+    const auto mae = make_mae(options, 1);
+    const at::Tensor images = write_images(mae->dimensions());
+    export_encoder(*mae, mae->dimensions(), file("ours.safetensors"));
+    ASSERT_EQ(run(fmt::format("load '{}' '{}' '{}'", file("ours.safetensors"),
+                              file("images.safetensors"), file("out.safetensors"))),
+              0);
+    const auto encoder = make_encoder(options, 2);
+    load_pretrained(*encoder, encoder->dimensions(), file("ours.safetensors"));
+    if (std::string(kind) == "plain") {
+      // timm's SwiGLU gates with SiLU unless told otherwise: there the keys are what is tested.
+      expect_same(encoder->forward_features(images, runner), result("features"));
+    }
+  }
+}
+
+TEST_F(TimmInterop, TimmLoadsOurClassifiers) {
+  UnitRunner runner;
+  const at::NoGradGuard no_grad;
+  for (const char* pool : {"avg", "token"}) {
+    SCOPED_TRACE(pool);
+    ModelOptions options;
+    options.name = "vit_tiny";
+    ClassifierOptions classes;
+    classes.num_classes = 21;
+    classes.pool = pool;
+    const auto classifier = make_classifier(options, classes, 1);
+    classifier->module().named_parameters()["head.weight"].mul_(1e4);
+    const at::Tensor images = write_images(classifier->model().dimensions());
+    export_encoder(classifier->module(), classifier->model().dimensions(),
+                   file("ours.safetensors"));
+    ASSERT_EQ(run(fmt::format("load '{}' '{}' '{}'", file("ours.safetensors"),
+                              file("images.safetensors"), file("out.safetensors"))),
+              0);
+    expect_same(classifier->logits(images, runner), result("logits"));
+  }
+}
+
+// With a head of zeros the plain call of timm, without any keyword, loads the file.
+TEST_F(TimmInterop, PlainCallLoadsAHeadedExport) {
+  ModelOptions options;
+  options.name = "vit_tiny";
+  const auto encoder = make_encoder(options, 1);
+  ExportOptions headed;
+  headed.head_classes = 1000;
+  export_encoder(*encoder, encoder->dimensions(), file("ours.safetensors"), headed);
+  EXPECT_EQ(std::system(fmt::format("'{}' -c \"import timm; "
+                                    "timm.create_model('vit_tiny_patch16_224', "
+                                    "checkpoint_path='{}')\"",
+                                    python().string(), file("ours.safetensors"))
+                            .c_str()),
+            0);
+}
+
+TEST_F(TimmInterop, WeLoadTimmsFiles) {
+  UnitRunner runner;
+  const at::NoGradGuard no_grad;
+  ModelOptions options;
+  options.name = "vit_tiny";
+  const auto encoder = make_encoder(options, 1);
+  const at::Tensor images = write_images(encoder->dimensions());
+  ASSERT_EQ(run(fmt::format("save '{}' vit_tiny_patch16_224 '{}' '{}'", file("theirs.safetensors"),
+                            file("images.safetensors"), file("out.safetensors"))),
+            0);
+  const Json report = load_pretrained(*encoder, encoder->dimensions(), file("theirs.safetensors"));
+  EXPECT_EQ(report["unmatched"], Json::array({"head.bias", "head.weight"}));
+  EXPECT_TRUE(report["missing"].empty());
+  expect_same(encoder->forward_features(images, runner), result("features"));
+}
+
+TEST_F(TimmInterop, PositionTableIsResampledByMaesRule) {
+  ModelOptions options;
+  options.name = "vit_pico";
+  const auto small = make_encoder(options, 1);
+  export_encoder(*small, small->dimensions(), file("small.safetensors"));
+  options.image_size = 56;
+  const auto large = make_encoder(options, 1);
+  load_pretrained(*large, large->dimensions(), file("small.safetensors"));
+  ASSERT_EQ(run(fmt::format("resample '{}' pos_embed 14 '{}'", file("small.safetensors"),
+                            file("out.safetensors"))),
+            0);
+  expect_same(large->named_parameters()["pos_embed"].detach(), result("pos_embed"));
+}
+
+}  // namespace
+}  // namespace swath::models
