@@ -30,8 +30,8 @@ std::string last_part(const std::string& key) { return key.substr(key.rfind('.')
 std::string option_names(const Field& field, const FieldTable& table) {
   std::vector<std::string> names = {field.key()};
   const std::string last = last_part(field.key());
-  const auto same = std::count_if(
-      table.fields().begin(), table.fields().end(), [&](const Field& other) {
+  const auto same =
+      std::count_if(table.fields().begin(), table.fields().end(), [&](const Field& other) {
         return last_part(other.key()) == last || other.flag_name() == last;
       });
   if (same == 1 && !kCommonOptions.contains(last)) names.push_back(last);
@@ -47,8 +47,8 @@ std::string option_names(const Field& field, const FieldTable& table) {
 
 void add_field_option(CLI::App& app, const Field& field, const FieldTable& table,
                       std::vector<Setting>* settings) {
-  const std::string help = fmt::format("{} [{}] ({})", field.help(), field.value_text(),
-                                       field.type_text());
+  const std::string help =
+      fmt::format("{} [{}] ({})", field.help(), field.value_text(), field.type_text());
   const std::string key = field.key();
   const auto store = [key, settings](const CLI::results_t& values) {
     std::string text = values.empty() ? "true" : values.back();

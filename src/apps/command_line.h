@@ -13,7 +13,7 @@ namespace swath::apps {
 // Every command's result: what --json prints, and what a person reads.
 struct Outcome {
   Json json = Json::object();
-  std::string text;   // for people, on stdout; not printed with --json
+  std::string text;  // for people, on stdout; not printed with --json
   int exit_code = 0;
 };
 

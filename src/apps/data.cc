@@ -54,10 +54,10 @@ Outcome run_data(const CommandSyntax& syntax, const Words& words) {
         rest, data::inspect_dataset);
   }
   if (action == "verify") {
-    Outcome outcome = run_action<data::VerifyOptions>(
-        describe("decode everything and list what cannot be used",
-                 "swath data verify --root images/"),
-        rest, data::verify_dataset);
+    Outcome outcome =
+        run_action<data::VerifyOptions>(describe("decode everything and list what cannot be used",
+                                                 "swath data verify --root images/"),
+                                        rest, data::verify_dataset);
     if (outcome.json.value("bad", 0) > 0) outcome.exit_code = 1;
     return outcome;
   }

@@ -97,15 +97,15 @@ Outcome run_demo(const CommandSyntax& syntax, const Words& words) {
   report.title = "swath demo: land cover from Blue Marble";
   const Json page = bench::write_report({directory}, report);
 
-  outcome.json = {{"top1", measured.at("top1")},
-                  {"baselines", measured.at("baselines")},
-                  {"report", page.at("report")},
-                  {"seconds",
-                   std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()},
-                  {"output", directory.string()},
-                  {"pretraining", trained},
-                  {"probe", measured},
-                  {"chips", cut}};
+  outcome.json = {
+      {"top1", measured.at("top1")},
+      {"baselines", measured.at("baselines")},
+      {"report", page.at("report")},
+      {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()},
+      {"output", directory.string()},
+      {"pretraining", trained},
+      {"probe", measured},
+      {"chips", cut}};
   outcome.text = fmt::format("Open {} in a browser.", page.at("report").get<std::string>());
   return outcome;
 }

@@ -50,10 +50,9 @@ Outcome run_embed(const CommandSyntax& syntax, const Words& words) {
   const c10::Device device = select_device(options.run.device);
   encoder->to(device);
   const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(options.data);
-  const data::Transform transform(
-      options.transform.for_evaluation(encoder->dimensions().image_size,
-                                       trained.options.transform.bands),
-      trained.normalization());
+  const data::Transform transform(options.transform.for_evaluation(encoder->dimensions().image_size,
+                                                                   trained.options.transform.bands),
+                                  trained.normalization());
   const auto directory = make_output_directory(options.run.output, "embed", arguments.overwrite);
   write_file_atomically(directory / "config.toml", fields.to_toml());
   const eval::FeatureSet features =
@@ -63,9 +62,9 @@ Outcome run_embed(const CommandSyntax& syntax, const Words& words) {
                                        {"pooling", options.features.pooling},
                                        {"data", options.data.root}});
   outcome.json["output"] = directory.string();
-  outcome.text = fmt::format("{} features of {} numbers in {}",
-                             outcome.json.at("rows").get<int64_t>(),
-                             outcome.json.at("dim").get<int64_t>(), directory.string());
+  outcome.text =
+      fmt::format("{} features of {} numbers in {}", outcome.json.at("rows").get<int64_t>(),
+                  outcome.json.at("dim").get<int64_t>(), directory.string());
   return outcome;
 }
 

@@ -59,8 +59,7 @@ Outcome run_import(const CommandSyntax& syntax, const Words& words) {
   }
   const fs::path file = arguments.positionals.front();
   outcome.json = models::load_pretrained(*mae, mae->dimensions(), file);
-  const fs::path directory =
-      make_output_directory(run.run.output, "import", arguments.overwrite);
+  const fs::path directory = make_output_directory(run.run.output, "import", arguments.overwrite);
   run.run.output = directory.string();
   const std::string config = fields.to_toml();
   write_file_atomically(directory / "config.toml", config);
@@ -68,12 +67,12 @@ Outcome run_import(const CommandSyntax& syntax, const Words& words) {
   for (const auto& parameter : mae->named_parameters()) {
     tensors.emplace_back("model/" + parameter.key(), parameter.value());
   }
-  const fs::path checkpoint = train::save_checkpoint(
-      directory / "checkpoints", 0, tensors, {{"imported_from", file.string()}}, config);
+  const fs::path checkpoint = train::save_checkpoint(directory / "checkpoints", 0, tensors,
+                                                     {{"imported_from", file.string()}}, config);
   outcome.json["checkpoint"] = checkpoint.string();
   outcome.json["output"] = directory.string();
-  outcome.text = fmt::format("{} tensors; checkpoint {}",
-                             outcome.json.at("tensors").get<int64_t>(), checkpoint.string());
+  outcome.text = fmt::format("{} tensors; checkpoint {}", outcome.json.at("tensors").get<int64_t>(),
+                             checkpoint.string());
   return outcome;
 }
 
@@ -87,9 +86,10 @@ Outcome run_export(const CommandSyntax& syntax, const Words& words) {
     throw UsageError("export: name a run directory or checkpoint.", syntax.example);
   }
   const TrainedModel trained = open_trained_model(arguments.positionals.front(), options.weights);
-  const fs::path file = options.output.empty()
-                            ? fs::path(trained.origin).parent_path().parent_path() / "model.safetensors"
-                            : fs::path(options.output);
+  const fs::path file =
+      options.output.empty()
+          ? fs::path(trained.origin).parent_path().parent_path() / "model.safetensors"
+          : fs::path(options.output);
   if (fs::exists(file) && !arguments.overwrite) {
     throw UsageError(fmt::format("{} is there already.", file.string()),
                      "choose another --output, or replace it with --overwrite.");

@@ -22,7 +22,8 @@ std::pair<fs::path, fs::path> lists_of_repeat(const fs::path& split, int64_t rep
   const Json description = Json::parse(read_file(split / "split.json"));
   std::vector<fs::path> train, test;
   for (const Json& list : description.at("lists")) {
-    (list.at("part") == "train" ? train : test).push_back(split / list.at("file").get<std::string>());
+    (list.at("part") == "train" ? train : test)
+        .push_back(split / list.at("file").get<std::string>());
   }
   const auto index = static_cast<size_t>(repeat);
   if (index >= train.size()) {

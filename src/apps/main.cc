@@ -29,7 +29,8 @@ const Command& find_command(const std::string& name) {
   for (const Command& command : commands()) {
     if (command.syntax.name == name) return command;
   }
-  throw UsageError(fmt::format("unknown command `{}`.", name), "`swath --help` lists the commands.");
+  throw UsageError(fmt::format("unknown command `{}`.", name),
+                   "`swath --help` lists the commands.");
 }
 
 void print(const Outcome& outcome, bool as_json) {

@@ -23,7 +23,8 @@ Outcome run_models(const CommandSyntax& syntax, const Words& words) {
         model.at("image_size").get<int64_t>(), model.at("encoder_params").get<int64_t>(),
         model.at("total_params").get<int64_t>(), model.at("flops_per_image").get<double>() / 1e9);
   }
-  outcome.text += "GFLOP/image: one MAE training step, 75 % masked, one multiply-add counted as two.";
+  outcome.text +=
+      "GFLOP/image: one MAE training step, 75 % masked, one multiply-add counted as two.";
   return outcome;
 }
 

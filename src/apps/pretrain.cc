@@ -49,11 +49,11 @@ void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoin
     if (epochs_were_fitted && (key == "train.epochs" || key == "train.fit_minutes")) continue;
     // Left to the data: the checkpoint's values are taken.
     if (key.starts_with("normalization.") && field.value_text() == "[]") continue;
-    if ((key == "model.channels" || key == "model.image_size") && field.value_text() == "0") continue;
+    if ((key == "model.channels" || key == "model.image_size") && field.value_text() == "0")
+      continue;
     const std::string saved_value = saved.find(key)->value_text();
     if (saved_value != field.value_text()) {
-      differences.push_back(
-          fmt::format("{} was {}, is {}", key, saved_value, field.value_text()));
+      differences.push_back(fmt::format("{} was {}, is {}", key, saved_value, field.value_text()));
     }
   }
   if (!differences.empty()) {
@@ -91,9 +91,9 @@ void fit_model_to_data(PretrainOptions& options) {
   const auto take = [](int64_t& of_model, int64_t of_data, const char* what) {
     if (of_model == 0) of_model = of_data;
     if (of_model == of_data) return;
-    throw UsageError(fmt::format("model.{} is {}, the data has {}.", what, of_model, of_data),
-                     fmt::format("leave model.{} out, or choose bands and size of the transform.",
-                                 what));
+    throw UsageError(
+        fmt::format("model.{} is {}, the data has {}.", what, of_model, of_data),
+        fmt::format("leave model.{} out, or choose bands and size of the transform.", what));
   };
   take(options.model.channels, channels, "channels");
   take(options.model.image_size, options.transform.size, "image_size");
@@ -135,9 +135,9 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
   if (checkpoint) check_same_run(options, *checkpoint);
   const bool continues_in_place =
       checkpoint && fs::exists(fs::path(options.run.output) / "config.toml");
-  const fs::path directory =
-      continues_in_place ? fs::path(options.run.output)
-                         : make_output_directory(options.run.output, command, overwrite);
+  const fs::path directory = continues_in_place
+                                 ? fs::path(options.run.output)
+                                 : make_output_directory(options.run.output, command, overwrite);
   options.run.output = directory.string();
 
   // 2. Data.
@@ -157,8 +157,8 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
   train::Trainer trainer(*objective, loader, options.train, options.optim, seed, device, directory);
   if (checkpoint) {
     trainer.resume(*checkpoint);
-    log_info(fmt::format("resuming from {} at step {}.", checkpoint->path.string(),
-                         checkpoint->step));
+    log_info(
+        fmt::format("resuming from {} at step {}.", checkpoint->path.string(), checkpoint->step));
   } else if (options.train.fit_minutes > 0) {
     options.train.epochs = trainer.fit_epochs(options.train.fit_minutes);
   }
@@ -208,11 +208,11 @@ Outcome run_pretrain(const CommandSyntax& syntax, const Words& words) {
                 select_device(options.run.device), directory);
     outcome.json["report"] = bench::write_report({directory}, {}).at("report");
   }
-  outcome.text = fmt::format("{} steps, loss {:.4f}, {:.1f} images/s; checkpoint {}",
-                             outcome.json.at("steps").get<int64_t>(),
-                             outcome.json.at("loss").get<double>(),
-                             outcome.json.at("images_per_second").get<double>(),
-                             outcome.json.at("checkpoint").get<std::string>());
+  outcome.text =
+      fmt::format("{} steps, loss {:.4f}, {:.1f} images/s; checkpoint {}",
+                  outcome.json.at("steps").get<int64_t>(), outcome.json.at("loss").get<double>(),
+                  outcome.json.at("images_per_second").get<double>(),
+                  outcome.json.at("checkpoint").get<std::string>());
   return outcome;
 }
 

@@ -22,7 +22,8 @@ struct NormalizationOptions {
 
   void describe(FieldTable& fields) {
     fields.add("mean", &mean, "per band, in stored units; empty: computed from the data");
-    fields.add("standard_deviation", &standard_deviation, "per band; empty: computed from the data");
+    fields.add("standard_deviation", &standard_deviation,
+               "per band; empty: computed from the data");
     fields.add("bands", &bands, "names of the bands; empty: as the data names them");
   }
 };
@@ -38,7 +39,8 @@ struct RunOptions {
   void describe(FieldTable& fields) {
     fields.add("output", &output, "directory for results; empty: runs/COMMAND-N");
     fields.add("device", &device, "where to compute").one_of({"auto", "cpu", "cuda"});
-    fields.add("ops", &ops, "operators: plain ATen or our fused ones").one_of({"fused", "reference"});
+    fields.add("ops", &ops, "operators: plain ATen or our fused ones")
+        .one_of({"fused", "reference"});
     fields.add("seed", &seed, "of everything random").at_least(0);
     fields.add("threads", &threads, "compute threads; 0: one per processor core").at_least(0);
   }

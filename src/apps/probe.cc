@@ -18,9 +18,10 @@ namespace fs = std::filesystem;
 void ProbeCommandOptions::describe(FieldTable& fields) {
   run.describe(fields);
   fields.add("weights", &weights, "which weights of the checkpoint").one_of({"model", "ema"});
-  fields.add("image_size", &image_size,
-             "pixels a side; 0: 224, or the pretraining size where that is smaller; -1: the "
-             "pretraining size")
+  fields
+      .add("image_size", &image_size,
+           "pixels a side; 0: 224, or the pretraining size where that is smaller; -1: the "
+           "pretraining size")
       .at_least(-1);
   fields.add("position", &position, "position table at another size: resample it or recompute it")
       .one_of({"resample", "recompute"});
@@ -51,13 +52,11 @@ Json merge_repeats(const std::vector<Json>& reports) {
 
 }  // namespace
 
-Json probe(const std::string& path, const ProbeCommandOptions& options,
-           const fs::path& directory) {
+Json probe(const std::string& path, const ProbeCommandOptions& options, const fs::path& directory) {
   ops::set_backend(options.run.ops);
   if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
   const TrainedModel trained = open_trained_model(path, options.weights);
-  const int64_t size =
-      probe_image_size(options.image_size, trained.options.transform.size);
+  const int64_t size = probe_image_size(options.image_size, trained.options.transform.size);
   const auto encoder = trained_encoder(trained, size, options.position);
   const auto untrained = untrained_encoder(trained, size, 0);
 
@@ -98,9 +97,9 @@ Outcome run_probe(const CommandSyntax& syntax, const Words& words) {
       make_output_directory(options.run.output, "probe", arguments.overwrite);
   write_file_atomically(directory / "config.toml", fields.to_toml());
   outcome.json = probe(arguments.positionals.front(), options, directory);
-  outcome.text = fmt::format("top-1 {:.2f} % ({}); results in {}",
-                             100 * outcome.json.at("top1").get<double>(),
-                             outcome.json.at("method").get<std::string>(), directory.string());
+  outcome.text =
+      fmt::format("top-1 {:.2f} % ({}); results in {}", 100 * outcome.json.at("top1").get<double>(),
+                  outcome.json.at("method").get<std::string>(), directory.string());
   return outcome;
 }
 

@@ -9,12 +9,12 @@ namespace swath::apps {
 // A recipe's head is a block of comment lines `# key: value`.
 struct Recipe {
   std::string name;
-  std::string toml;      // the whole file
+  std::string toml;  // the whole file
   std::string summary;
   std::string command;
   std::string hardware;
   std::string time;
-  std::string expect;    // the result to expect, and where it was measured
+  std::string expect;  // the result to expect, and where it was measured
 };
 
 const std::vector<Recipe>& recipes();

@@ -11,8 +11,8 @@ Outcome run_report(const CommandSyntax& syntax, const Words& words) {
   Outcome outcome;
   if (arguments.help) return outcome;
   options.overwrite |= arguments.overwrite;
-  outcome.json = bench::write_report(
-      {arguments.positionals.begin(), arguments.positionals.end()}, options);
+  outcome.json =
+      bench::write_report({arguments.positionals.begin(), arguments.positionals.end()}, options);
   outcome.text = outcome.json.at("report").get<std::string>();
   return outcome;
 }

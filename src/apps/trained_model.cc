@@ -44,12 +44,14 @@ std::shared_ptr<models::VisionTransformer> trained_encoder(const TrainedModel& t
   auto encoder = untrained_encoder(trained, image_size, 0);
   models::ImportOptions options;
   options.position = position;
-  models::load_pretrained(*encoder, encoder->dimensions(), trained.origin, trained.tensors, options);
+  models::load_pretrained(*encoder, encoder->dimensions(), trained.origin, trained.tensors,
+                          options);
   return encoder;
 }
 
 std::shared_ptr<models::Mae> trained_mae(const TrainedModel& trained) {
-  auto mae = models::make_mae(trained.options.model, static_cast<uint64_t>(trained.options.run.seed));
+  auto mae =
+      models::make_mae(trained.options.model, static_cast<uint64_t>(trained.options.run.seed));
   models::load_pretrained(*mae, mae->dimensions(), trained.origin, trained.tensors);
   return mae;
 }

@@ -22,15 +22,14 @@ struct TrainedModel {
   }
 };
 
-// Reads the newest complete checkpoint of a run directory, or the one named. `weights` is "model" or
-// "ema" (the moving average, when the run kept one). Every checksum is verified.
+// Reads the newest complete checkpoint of a run directory, or the one named. `weights` is "model"
+// or "ema" (the moving average, when the run kept one). Every checksum is verified.
 TrainedModel open_trained_model(const std::string& path, const std::string& weights = "model");
 
 // The encoder with these weights, for images of `image_size` pixels (0: as trained). Another size
 // changes the position table as `position` says ("resample" or "recompute"), which is logged.
-std::shared_ptr<models::VisionTransformer> trained_encoder(const TrainedModel& trained,
-                                                           int64_t image_size = 0,
-                                                           const std::string& position = "resample");
+std::shared_ptr<models::VisionTransformer> trained_encoder(
+    const TrainedModel& trained, int64_t image_size = 0, const std::string& position = "resample");
 // The same architecture with fresh weights: what features are worth without training.
 std::shared_ptr<models::VisionTransformer> untrained_encoder(const TrainedModel& trained,
                                                              int64_t image_size, uint64_t seed);

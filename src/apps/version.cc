@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 #include <torch/version.h>
 
+#include <swath_commit.h>  // written by the build
 #include "apps/commands.h"
 #include "core/tensor/device.h"
-#include "swath_commit.h"  // written by the build
 
 namespace swath::apps {
 
@@ -38,9 +38,9 @@ Outcome run_doctor(const CommandSyntax& syntax, const Words& words) {
                   {"device", device_description(device)},
                   {"precision", c10::toString(precision)},
                   {"matmul_gflops", flops / 1e9}};
-  outcome.text = fmt::format("{}\n  device     {}\n  precision  {}\n  matrix products  {:.0f} GFLOP/s",
-                             version_text(), device_description(device), c10::toString(precision),
-                             flops / 1e9);
+  outcome.text = fmt::format(
+      "{}\n  device     {}\n  precision  {}\n  matrix products  {:.0f} GFLOP/s", version_text(),
+      device_description(device), c10::toString(precision), flops / 1e9);
   return outcome;
 }
 

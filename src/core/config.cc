@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <toml++/toml.h>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "core/error.h"
 

@@ -43,8 +43,10 @@ std::string error_of(const std::function<void()>& action) {
 TEST(Config, ReadsTomlIntoTheStruct) {
   OuterOptions options;
   FieldTable fields = make_field_table(options);
-  fields.apply_toml("device = 'cpu'\nsteps = 1e3\njson = true\nnames = ['a b', 'c']\n"
-                    "[optim]\nlr = 1\nbands = [0, 7]\n", "test.toml");
+  fields.apply_toml(
+      "device = 'cpu'\nsteps = 1e3\njson = true\nnames = ['a b', 'c']\n"
+      "[optim]\nlr = 1\nbands = [0, 7]\n",
+      "test.toml");
   EXPECT_EQ(options.device, "cpu");
   EXPECT_EQ(options.steps, 1000);
   EXPECT_TRUE(options.json);
@@ -82,9 +84,9 @@ TEST(Config, ListsEveryUnknownKeyWithTheNearestKnownOne) {
 TEST(Config, RefusesWrongTypesChoicesAndLimits) {
   OuterOptions options;
   FieldTable fields = make_field_table(options);
-  for (const char* setting : {"steps=0", "steps=1.5", "steps=many", "device=tpu", "optim.lr=2",
-                              "optim.lr=nan", "optim.bands=[1, -1]", "json=1", "steps", "=3",
-                              "optim.lr=", "other=1"}) {
+  for (const char* setting :
+       {"steps=0", "steps=1.5", "steps=many", "device=tpu", "optim.lr=2", "optim.lr=nan",
+        "optim.bands=[1, -1]", "json=1", "steps", "=3", "optim.lr=", "other=1"}) {
     EXPECT_NE(error_of([&] { fields.apply_setting(setting); }), "(no error)") << setting;
   }
 }

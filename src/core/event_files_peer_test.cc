@@ -38,8 +38,7 @@ TEST(EventFilesPeer, ReadsWhatWasWritten) {
   constexpr int kLostStep = 4000;
   constexpr int kRestartStep = 3000;
   const auto loss_at = [](int64_t step) { return 1.0 / (1.0 + 0.01 * static_cast<double>(step)); };
-  const std::string png =
-      read_file(fs::path(SWATH_TESTDATA) / "core" / "tensorboard_image.png");
+  const std::string png = read_file(fs::path(SWATH_TESTDATA) / "core" / "tensorboard_image.png");
   {
     EventWriter events(directory);
     for (int64_t step = 0; step < kLostStep; ++step) {
@@ -58,8 +57,8 @@ TEST(EventFilesPeer, ReadsWhatWasWritten) {
     }
   }
   const fs::path script = fs::path(SWATH_TESTDATA) / "core" / "read_tensorboard_events.py";
-  const Json read = Json::parse(
-      output_of(python.string() + " " + script.string() + " " + directory.string()));
+  const Json read =
+      Json::parse(output_of(python.string() + " " + script.string() + " " + directory.string()));
 
   const Json& loss = read["scalars"]["train/loss"];
   ASSERT_EQ(loss.size(), kRestartStep + 100);

@@ -136,8 +136,9 @@ fs::path make_output_directory(const std::string& requested, const std::string& 
     }
     if (!fs::exists(directory / "config.toml")) {
       throw UsageError(
-          fmt::format("output {} is not a run directory (it has no config.toml): it is not emptied.",
-                      requested),
+          fmt::format(
+              "output {} is not a run directory (it has no config.toml): it is not emptied.",
+              requested),
           "choose another --set output=DIRECTORY.");
     }
     for (const auto& entry : fs::directory_iterator(directory)) fs::remove_all(entry.path());

@@ -9,9 +9,9 @@
 namespace swath {
 
 struct ParameterSpec {
-  std::string name;            // the name of timm and MAE: "blocks.0.attn.qkv.weight"
+  std::string name;  // the name of timm and MAE: "blocks.0.attn.qkv.weight"
   std::vector<int64_t> shape;
-  bool trainable = true;       // false: a fixed position table
+  bool trainable = true;  // false: a fixed position table
   int64_t count() const {
     int64_t product = 1;
     for (const int64_t size : shape) product *= size;

@@ -24,8 +24,8 @@ int64_t element_count(const std::vector<int64_t>& shape) {
 
 int64_t safetensors_dtype_bytes(const std::string& dtype) {
   static const std::map<std::string, int64_t> bytes = {
-      {"F64", 8}, {"I64", 8}, {"U64", 8}, {"F32", 4}, {"I32", 4},  {"U32", 4}, {"F16", 2},
-      {"BF16", 2}, {"I16", 2}, {"U16", 2}, {"U8", 1},  {"I8", 1}, {"BOOL", 1}};
+      {"F64", 8},  {"I64", 8}, {"U64", 8}, {"F32", 4}, {"I32", 4}, {"U32", 4}, {"F16", 2},
+      {"BF16", 2}, {"I16", 2}, {"U16", 2}, {"U8", 1},  {"I8", 1},  {"BOOL", 1}};
   const auto found = bytes.find(dtype);
   if (found == bytes.end()) throw Error(fmt::format("safetensors: unknown dtype {}.", dtype));
   return found->second;
@@ -41,8 +41,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
   if (bytes.size() < sizeof header_bytes) throw damaged("it is shorter than its header");
   std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
   if (header_bytes > kMaxHeaderBytes || header_bytes > bytes.size() - sizeof header_bytes) {
-    throw damaged(fmt::format("the header says {} bytes, the file has {}", header_bytes,
-                              bytes.size()));
+    throw damaged(
+        fmt::format("the header says {} bytes, the file has {}", header_bytes, bytes.size()));
   }
   data_offset_ = sizeof header_bytes + header_bytes;
   const uint64_t data_bytes = bytes.size() - data_offset_;
@@ -68,8 +68,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
   });
   uint64_t position = 0;
   for (const TensorEntry* entry : by_offset) {
-    const auto expected = static_cast<uint64_t>(element_count(entry->shape) *
-                                                safetensors_dtype_bytes(entry->dtype));
+    const auto expected =
+        static_cast<uint64_t>(element_count(entry->shape) * safetensors_dtype_bytes(entry->dtype));
     if (entry->begin != position || entry->end - entry->begin != expected) {
       throw damaged(fmt::format("tensor {} of {} [{}] occupies bytes {} to {}", entry->name,
                                 entry->dtype, fmt::join(entry->shape, ", "), entry->begin,
@@ -101,12 +101,11 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorEntr
   uint64_t position = 0;
   for (TensorEntry& entry : entries) {
     entry.begin = position;
-    position += static_cast<uint64_t>(element_count(entry.shape) *
-                                      safetensors_dtype_bytes(entry.dtype));
+    position +=
+        static_cast<uint64_t>(element_count(entry.shape) * safetensors_dtype_bytes(entry.dtype));
     entry.end = position;
-    header[entry.name] = {{"dtype", entry.dtype},
-                          {"shape", entry.shape},
-                          {"data_offsets", {entry.begin, entry.end}}};
+    header[entry.name] = {
+        {"dtype", entry.dtype}, {"shape", entry.shape}, {"data_offsets", {entry.begin, entry.end}}};
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data starts on a multiple of 8

@@ -221,8 +221,7 @@ void EventWriter::append(std::string_view event) {
 void EventWriter::flush() {
   size_t written = 0;
   while (written < pending_.size()) {
-    const ssize_t count =
-        write(descriptor_, pending_.data() + written, pending_.size() - written);
+    const ssize_t count = write(descriptor_, pending_.data() + written, pending_.size() - written);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) {
       const int error = errno;

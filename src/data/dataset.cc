@@ -53,9 +53,10 @@ void DatasetOptions::describe(FieldTable& fields) {
              "WebDataset .tar or folder of them");
   fields.add("list", &list, "file of lines `name class index`: use these samples, in this order");
   fields.add("exclude_list", &exclude_list, "file of names to leave out");
-  fields.add("labels", &labels,
-             "class of an image in a folder: its top folder below root, the leaf folder that holds "
-             "it, or none")
+  fields
+      .add("labels", &labels,
+           "class of an image in a folder: its top folder below root, the leaf folder that holds "
+           "it, or none")
       .one_of({"top", "leaf", "none"});
   fields.add("skip_bad", &skip_bad,
              "count, list and leave out unusable samples instead of stopping");

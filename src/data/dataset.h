@@ -13,9 +13,9 @@
 namespace swath::data {
 
 struct Sample {
-  uint64_t id = 0;            // stable: a hash of the record's name, the same in every process
-  std::string name;           // relative path or record name
-  int64_t label = -1;         // -1: none
+  uint64_t id = 0;     // stable: a hash of the record's name, the same in every process
+  std::string name;    // relative path or record name
+  int64_t label = -1;  // -1: none
   // Degrees east and north of the centre, for splits by location.
   std::optional<std::array<double, 2>> longitude_latitude;
 };
@@ -40,7 +40,7 @@ class Dataset {
 struct DatasetOptions {
   std::string root;
   std::string list;
-  std::string exclude_list;  // names left out, such as probe images kept out of pretraining
+  std::string exclude_list;    // names left out, such as probe images kept out of pretraining
   std::string labels = "top";  // class of an image in a folder: top or leaf folder, or none
   bool skip_bad = false;
 

@@ -61,8 +61,7 @@ TEST(Dataset, ListNamesWithoutTheirFolder) {
 TEST(Dataset, ListOfMissingFiles) {
   TemporaryDirectory root;
   write_class_folders(root / "images", 1, 2);
-  test::write_text(root / "list.txt",
-                        "a/chip0.npy a 0\na/gone.npy a 0\na/lost.npy a 0\n");
+  test::write_text(root / "list.txt", "a/chip0.npy a 0\na/gone.npy a 0\na/lost.npy a 0\n");
   DatasetOptions options = options_for(root / "images");
   options.list = root / "list.txt";
   const std::string message = message_of<UsageError>([&] { open_dataset(options); });

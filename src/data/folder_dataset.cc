@@ -85,8 +85,8 @@ void FolderDataset::scan(const fs::path& directory, const std::string& prefix, i
     }
   }
   if (error) {
-    throw Error(fmt::format("data: cannot read the folder {}: {}.", directory.string(),
-                            error.message()));
+    throw Error(
+        fmt::format("data: cannot read the folder {}: {}.", directory.string(), error.message()));
   }
 }
 
@@ -118,9 +118,10 @@ void FolderDataset::assign_labels(FolderLabels labels) {
     throw UsageError(
         fmt::format("data: the folders of {} are parts of a split ({}), not classes.",
                     root_.string(), classes.begin()->first),
-        fmt::format("open one part, such as {}, or say --data.labels=leaf (all parts, class = inner "
-                    "folder) or --data.labels=none.",
-                    (root_ / classes.begin()->first).string()));
+        fmt::format(
+            "open one part, such as {}, or say --data.labels=leaf (all parts, class = inner "
+            "folder) or --data.labels=none.",
+            (root_ / classes.begin()->first).string()));
   }
   for (auto& [name, label] : classes) {
     label = static_cast<int64_t>(class_names_.size());

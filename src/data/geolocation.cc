@@ -47,7 +47,8 @@ std::optional<std::array<double, 2>> to_longitude_latitude(const Georeference& g
 std::optional<std::array<double, 2>> center_of(const ImageInfo& info) {
   if (!info.georeference || info.georeference->coordinate_system.empty()) return std::nullopt;
   const Georeference& georeference = *info.georeference;
-  const double x = georeference.origin_x + georeference.step_x * static_cast<double>(info.width) / 2;
+  const double x =
+      georeference.origin_x + georeference.step_x * static_cast<double>(info.width) / 2;
   const double y =
       georeference.origin_y + georeference.step_y * static_cast<double>(info.height) / 2;
   const auto place = to_longitude_latitude(georeference, x, y);

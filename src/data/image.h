@@ -1,19 +1,16 @@
 // Images of any size, band count and pixel type, decoded whole or by region.
 //
 // Formats: JPEG (libjpeg-turbo), PNG (libpng), NumPy .npy, and what GDAL reads (TIFF, GeoTIFF,
-// JPEG 2000 ...) when swath was built with GDAL. The format is told by the content, not by the
-// name.
+// JPEG 2000 ...) when swath was built with GDAL. The content tells the format, not the name.
 //
 // What becomes of a file's pixels:
-//   JPEG    gray (1 band) or RGB (3), uint8, bit-equal to Pillow's. CMYK is refused. The
-//   orientation
-//           tag of cameras is not applied.
+//   JPEG    gray (1 band) or RGB (3), uint8, bit-equal to Pillow's. CMYK is refused. A
+//           camera's orientation tag is not applied.
 //   PNG     gray 1, gray + alpha 2, RGB 3, RGBA 4, palette 3 bands (a transparent colour stays
 //           opaque); uint8, or uint16 for 16 bits; gray of 1, 2, 4 bits is spread over 0..255.
 //   .npy    little-endian u1, u2, i2, f4, and f8 turned to float32, in C order. (H, W) is one band.
 //           Of three dimensions the odd one out of a square is the band count, else the smaller of
-//           first and last; in doubt the last: (64, 64, 12), (12, 64, 64), (480, 640, 3), (7, 7,
-//           7).
+//           first and last; in doubt the last: (64, 64, 12), (12, 64, 64), (480, 640, 3).
 //   GDAL    Byte, UInt16, Int16, Float32 as they are, other real types turned to float32. Palettes
 //           stay indices.
 // Thread rule: all functions may be called from many threads at once.
@@ -102,8 +99,7 @@ struct DecodeOptions {
 };
 
 // Throw BadSample naming the source when it is missing, empty, truncated, or not an image, and when
-// the region or a band lies outside it. A JPEG, PNG or .npy cut off after the region is refused
-// too.
+// the region or a band lies outside it. A JPEG, PNG or .npy cut off behind the region fails too.
 ImageInfo read_image_info(const ImageSource& source);
 Image decode_image(const ImageSource& source, const DecodeOptions& options = {});
 

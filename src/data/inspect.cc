@@ -68,8 +68,7 @@ Json inspect_dataset(const InspectOptions& options) {
   decode.bands = options.bands;
   parallel_for(count, options.workers, [&](int64_t i) {
     Look& look = looks[static_cast<size_t>(i)];
-    const int64_t index =
-        count == size ? i : static_cast<int64_t>(order(static_cast<uint64_t>(i)));
+    const int64_t index = count == size ? i : static_cast<int64_t>(order(static_cast<uint64_t>(i)));
     try {
       std::vector<std::byte> scratch;
       const ImageSource source = dataset->source(index, &scratch);
@@ -108,8 +107,8 @@ Json inspect_dataset(const InspectOptions& options) {
   normalization.band_names = band_names_of(*dataset, options.bands, statistics.bands());
   normalization.source = dataset->description();
   Json bands = Json::array();
-  const std::vector<double> variance = statistics.images() > 0 ? statistics.variance()
-                                                               : std::vector<double>();
+  const std::vector<double> variance =
+      statistics.images() > 0 ? statistics.variance() : std::vector<double>();
   for (size_t b = 0; std::cmp_less(b, statistics.bands()); ++b) {
     bands.push_back({{"name", normalization.band_names[b]},
                      {"minimum", statistics.minimum()[b]},

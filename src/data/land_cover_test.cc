@@ -179,10 +179,9 @@ TEST_F(LandCover, WrongInputsAreNamed) {
                   }),
                   "one class per pixel");
   options_.minimum_chips = 100000;
-  EXPECT_CONTAINS(message_of<UsageError>([&] {
-                    make_land_cover_chips(files_, root_.path() / "x", options_);
-                  }),
-                  "lower minimum_chips");
+  EXPECT_CONTAINS(
+      message_of<UsageError>([&] { make_land_cover_chips(files_, root_.path() / "x", options_); }),
+      "lower minimum_chips");
 }
 
 // The real files, where set-up has fetched them.

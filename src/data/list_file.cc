@@ -128,9 +128,9 @@ std::string list_file_text(const ListFile& list) {
   std::string text;
   const auto check = [](std::string_view word) {
     if (word.empty() || word.find_first_of(" \t\r\n") != std::string_view::npos) {
-      throw UsageError(fmt::format("`{}` has white space in it, which a list file cannot hold.",
-                                   word),
-                       "rename the file or class folder.");
+      throw UsageError(
+          fmt::format("`{}` has white space in it, which a list file cannot hold.", word),
+          "rename the file or class folder.");
     }
   };
   for (int64_t i = 0; i < list.names.size(); ++i) {

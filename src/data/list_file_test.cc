@@ -48,7 +48,8 @@ TEST(ListFile, WritesWhatItReads) {
 
 TEST(ListFile, NamesFileAndLineOfWhatIsWrong) {
   EXPECT_CONTAINS(problem("a.jpg city 0\nb.jpg city\n"), "list.txt:2: expected 1 or 3 columns");
-  EXPECT_CONTAINS(problem("a.jpg city 0\nb.jpg\n"), "list.txt:2: 1 columns, the lines before have 3");
+  EXPECT_CONTAINS(problem("a.jpg city 0\nb.jpg\n"),
+                  "list.txt:2: 1 columns, the lines before have 3");
   EXPECT_CONTAINS(problem("a.jpg city zero\n"), "`zero` is not a class index");
   EXPECT_CONTAINS(problem("a.jpg city -1\n"), "`-1` is not a class index");
   EXPECT_CONTAINS(problem("a.jpg city 0\nb.jpg city 1\n"), "class city has index 1 here and 0");
@@ -66,8 +67,7 @@ TEST(ListFile, RefusesAListChangedAfterTheSplit) {
   test::write_text(root / "split.json", split.dump());
   EXPECT_EQ(read_list_file(root / "train.txt").names.size(), 2);
   test::write_text(root / "train.txt", text + "c.jpg city 0\n");
-  const std::string message =
-      message_of<UsageError>([&] { read_list_file(root / "train.txt"); });
+  const std::string message = message_of<UsageError>([&] { read_list_file(root / "train.txt"); });
   EXPECT_CONTAINS(message, "train.txt was changed after the split");
 }
 

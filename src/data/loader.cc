@@ -239,7 +239,9 @@ class Loader::Workers {
     }
     if (!has_opened) return;
     // Under the lock, or a worker could look, see nothing, and sleep through the call.
-    { std::lock_guard lock(mutex_); }
+    {
+      std::lock_guard lock(mutex_);
+    }
     opened_.notify_all();
   }
 
@@ -267,8 +269,8 @@ class Loader::Workers {
     auto buffer = std::make_unique<Buffer>();
     const auto host = at::TensorOptions().pinned_memory(!device_.is_cpu());
     const int64_t side = transform_.options().size;
-    buffer->images_BCHW = at::empty({options_.batch_size, transform_.channels(), side, side},
-                                    host.dtype(at::kFloat));
+    buffer->images_BCHW =
+        at::empty({options_.batch_size, transform_.channels(), side, side}, host.dtype(at::kFloat));
     buffer->labels_B = at::empty({options_.batch_size}, host.dtype(at::kLong));
     buffers_.push_back(std::move(buffer));
     return buffers_.back().get();
@@ -303,8 +305,8 @@ class Loader::Workers {
 
   // Decodes one row of the batch. Never throws: errors wait in the slot for next().
   void fill(Slot& slot, int64_t item, std::vector<std::byte>* scratch) {
-    const int64_t values = transform_.channels() * transform_.options().size *
-                           transform_.options().size;
+    const int64_t values =
+        transform_.channels() * transform_.options().size * transform_.options().size;
     const int64_t most_attempts = std::min(size_, kMostReplacements);
     for (int64_t attempt = 0; attempt < most_attempts; ++attempt) {
       Sample sample;

@@ -5,10 +5,11 @@
 //
 //   Loader loader(dataset, transform, {.shuffle = false, .drop_last = false}, seed, device);
 //   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) { Batch batch = loader.next(); ... }
-//                                                           // evaluation: every sample once, in order
+//                                                           // evaluation: every sample once, in
+//                                                           order
 //
-// Workers claim samples from one atomic counter and write them into a ring of batch slots; locks are
-// taken once per batch, never per sample. The batches are the same for any number of workers.
+// Workers claim samples from one atomic counter and write them into a ring of batch slots; locks
+// are taken once per batch, never per sample. The batches are the same for any number of workers.
 // Thread rule: one thread at a time uses a Loader; the dataset is read by its workers.
 #pragma once
 
@@ -28,11 +29,11 @@
 namespace swath::data {
 
 struct LoaderOptions {
-  int64_t batch_size = 64;        // of this process
-  int64_t workers = 0;            // decode threads; 0: one per two processor cores, at least one
-  int64_t prefetch_batches = 3;   // decoded ahead
+  int64_t batch_size = 64;       // of this process
+  int64_t workers = 0;           // decode threads; 0: one per two processor cores, at least one
+  int64_t prefetch_batches = 3;  // decoded ahead
   bool shuffle = true;
-  bool drop_last = true;          // false: the last batch of an epoch may be smaller
+  bool drop_last = true;  // false: the last batch of an epoch may be smaller
   // Unusable samples are counted and listed instead of thrown. When shuffling, the next usable
   // sample of the order takes the place; in order (evaluation), the batch becomes smaller.
   bool skip_bad = false;

@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <set>
@@ -39,6 +40,7 @@ class MemoryDataset : public Dataset {
     return sample;
   }
   ImageSource source(int64_t index, std::vector<std::byte>*) const override {
+    ++reads_;
     if (slow_us_ > 0) {
       std::this_thread::sleep_for(std::chrono::microseconds(slow_us_ * (index % 3)));
     }
@@ -58,8 +60,10 @@ class MemoryDataset : public Dataset {
   std::string description() const override { return "memory"; }
 
   void remove_labels() { classes_.clear(); }
+  int64_t reads() const { return reads_; }
 
  private:
+  mutable std::atomic<int64_t> reads_{0};
   int64_t size_;
   std::set<int64_t> bad_;
   int slow_us_;
@@ -88,8 +92,8 @@ std::vector<int64_t> indices_of(const Batch& batch) {
 Loader make_loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options,
                    bool augment = false, int64_t rank = 0, int64_t world_size = 1,
                    uint64_t seed = 5) {
-  return Loader(std::move(dataset), make_transform(augment), options, seed, c10::Device("cpu"), rank,
-                world_size);
+  return Loader(std::move(dataset), make_transform(augment), options, seed, c10::Device("cpu"),
+                rank, world_size);
 }
 
 TEST(Loader, OneEpochHoldsEverySampleOnceWithItsLabelAndId) {
@@ -236,8 +240,8 @@ TEST(Loader, SeekToTheEndOfAnEpoch) {
 
 TEST(Loader, EvaluationReadsInOrderAndKeepsTheLastBatch) {
   const auto dataset = std::make_shared<MemoryDataset>(11);
-  Loader loader = make_loader(
-      dataset, {.batch_size = 4, .workers = 2, .shuffle = false, .drop_last = false});
+  Loader loader =
+      make_loader(dataset, {.batch_size = 4, .workers = 2, .shuffle = false, .drop_last = false});
   ASSERT_EQ(loader.batches_per_epoch(), 3);
   for (int epoch = 0; epoch < 3; ++epoch) {
     std::vector<int64_t> order;
@@ -253,13 +257,23 @@ TEST(Loader, EvaluationReadsInOrderAndKeepsTheLastBatch) {
   }
 }
 
+TEST(Loader, EvaluationDecodesNoMoreThanItsEpoch) {
+  const auto dataset = std::make_shared<MemoryDataset>(40);
+  Loader loader = make_loader(
+      dataset,
+      {.batch_size = 4, .workers = 2, .prefetch_batches = 4, .shuffle = false, .drop_last = false});
+  for (int64_t b = 0; b < loader.batches_per_epoch(); ++b) loader.next();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(dataset->reads(), 40);
+}
+
 // Fewer samples in the last step than ranks: some ranks get an empty batch, none hangs or repeats.
 TEST(Loader, LastStepIsSharedOut) {
   const auto dataset = std::make_shared<MemoryDataset>(9);
   std::multiset<int64_t> seen;
   for (int64_t rank = 0; rank < 4; ++rank) {
-    Loader loader = make_loader(
-        dataset, {.batch_size = 2, .shuffle = false, .drop_last = false}, false, rank, 4);
+    Loader loader = make_loader(dataset, {.batch_size = 2, .shuffle = false, .drop_last = false},
+                                false, rank, 4);
     ASSERT_EQ(loader.batches_per_epoch(), 2);
     for (int b = 0; b < 2; ++b) {
       const Batch batch = loader.next();
@@ -299,8 +313,7 @@ TEST(Loader, SkipBadTakesTheNextUsableSampleOfTheOrder) {
   Loader reference = make_loader(whole, {.batch_size = 24});
   const std::vector<int64_t> order = indices_of(reference.next());
   for (const int64_t workers : {1, 4}) {
-    Loader loader =
-        make_loader(broken, {.batch_size = 6, .workers = workers, .skip_bad = true});
+    Loader loader = make_loader(broken, {.batch_size = 6, .workers = workers, .skip_bad = true});
     for (size_t b = 0; b < 4; ++b) {
       const auto found = indices_of(loader.next());
       for (size_t i = 0; i < 6; ++i) {
@@ -316,8 +329,8 @@ TEST(Loader, SkipBadTakesTheNextUsableSampleOfTheOrder) {
 
 TEST(Loader, SkipBadLeavesOutInEvaluation) {
   const auto dataset = std::make_shared<MemoryDataset>(10, std::set<int64_t>{1, 9});
-  Loader loader = make_loader(dataset, {.batch_size = 5, .shuffle = false, .drop_last = false,
-                                        .skip_bad = true});
+  Loader loader = make_loader(
+      dataset, {.batch_size = 5, .shuffle = false, .drop_last = false, .skip_bad = true});
   const Batch first = loader.next();
   EXPECT_EQ(indices_of(first), (std::vector<int64_t>{0, 2, 3, 4}));
   EXPECT_EQ(first.sample_ids.size(), 4u);

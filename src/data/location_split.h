@@ -1,5 +1,5 @@
-// Train and test by place: whole blocks of the Earth go to one side, because neighbouring chips look
-// alike and a random split would test on what was trained on.
+// Train and test by place: whole blocks of the Earth go to one side, because neighbouring chips
+// look alike and a random split would test on what was trained on.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,9 @@ using BlockKey = std::pair<int64_t, int64_t>;  // row from the south, column fro
 using BlockHistogram = std::map<BlockKey, std::vector<int64_t>>;
 
 // Takes blocks in the order of SHA-256("<seed>:block/<row>/<column>") and makes one a test block
-// when a class in it has fewer than test_fraction of its samples on the test side, unless that would
-// lift another class above twice the fraction. The result depends on the counts and the seed only.
+// when a class in it has fewer than test_fraction of its samples on the test side, unless that
+// would lift another class above twice the fraction. The result depends on the counts and the seed
+// only.
 std::set<BlockKey> choose_test_blocks(const BlockHistogram& blocks, double test_fraction,
                                       uint64_t seed);
 

@@ -21,13 +21,13 @@ TEST(LocationSplit, BlocksStartAtTheDateLineAndTheSouthPole) {
 
 TEST(LocationSplit, MarginReachesOverEdgesCornersAndTheDateLine) {
   const BlockGrid grid(10);
-  const std::set<BlockKey> blocks = {{10, 0}};  // 180 to 170 W, 10 to 20 N
-  EXPECT_TRUE(grid.is_near(blocks, -169.5, 15, 1));   // east of it
+  const std::set<BlockKey> blocks = {{10, 0}};       // 180 to 170 W, 10 to 20 N
+  EXPECT_TRUE(grid.is_near(blocks, -169.5, 15, 1));  // east of it
   EXPECT_FALSE(grid.is_near(blocks, -168.5, 15, 1));
-  EXPECT_TRUE(grid.is_near(blocks, 179.5, 15, 1));    // west, over the date line
-  EXPECT_TRUE(grid.is_near(blocks, -169.5, 20.5, 1)); // corner
+  EXPECT_TRUE(grid.is_near(blocks, 179.5, 15, 1));     // west, over the date line
+  EXPECT_TRUE(grid.is_near(blocks, -169.5, 20.5, 1));  // corner
   EXPECT_FALSE(grid.is_near(blocks, -169.5, 21.5, 1));
-  EXPECT_TRUE(grid.is_near(blocks, -145, 15, 26));    // a margin wider than blocks
+  EXPECT_TRUE(grid.is_near(blocks, -145, 15, 26));  // a margin wider than blocks
   EXPECT_FALSE(grid.is_near(blocks, -145, 15, 24));
   EXPECT_FALSE(grid.is_near(blocks, -169.5, 15, 0));
 }

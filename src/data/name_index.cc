@@ -5,8 +5,8 @@
 namespace swath::data {
 
 void NameIndex::add(std::string_view name, int64_t label) {
-  entries_.push_back({text_.size(), static_cast<uint32_t>(name.size()),
-                      static_cast<int32_t>(label)});
+  entries_.push_back(
+      {text_.size(), static_cast<uint32_t>(name.size()), static_cast<int32_t>(label)});
   text_.append(name);
 }
 
@@ -19,9 +19,8 @@ void NameIndex::sort() {
   const auto name_of = [this](const Entry& entry) {
     return std::string_view(text_).substr(entry.begin, entry.length);
   };
-  std::sort(entries_.begin(), entries_.end(), [&](const Entry& left, const Entry& right) {
-    return name_of(left) < name_of(right);
-  });
+  std::sort(entries_.begin(), entries_.end(),
+            [&](const Entry& left, const Entry& right) { return name_of(left) < name_of(right); });
 }
 
 void NameIndex::set_label(int64_t index, int64_t label) {

@@ -1,5 +1,5 @@
-// Names and labels of many samples in little memory: one text for all names and 16 bytes per sample,
-// about 60 MB for a million files.
+// Names and labels of many samples in little memory: one text for all names and 16 bytes per
+// sample, about 60 MB for a million files.
 #pragma once
 
 #include <cstdint>

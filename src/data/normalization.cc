@@ -34,8 +34,7 @@ BandNormalization compute_normalization(const Dataset& dataset,
                                         const NormalizationOptions& options) {
   const int64_t size = dataset.size();
   if (size == 0) throw UsageError(fmt::format("{} is empty.", dataset.description()));
-  const int64_t count =
-      options.most_samples == 0 ? size : std::min(size, options.most_samples);
+  const int64_t count = options.most_samples == 0 ? size : std::min(size, options.most_samples);
   const Permutation order(static_cast<uint64_t>(size), static_cast<uint64_t>(options.seed), 0);
   const int64_t groups = (count + kGroup - 1) / kGroup;
   std::vector<BandStatistics> of_group(static_cast<size_t>(groups));

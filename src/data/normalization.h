@@ -15,10 +15,10 @@
 namespace swath::data {
 
 struct NormalizationOptions {
-  std::vector<int64_t> bands;       // 0-based selection, in the transform's order; empty: all
-  int64_t most_samples = 20000;     // a seeded choice of this many; 0: all
+  std::vector<int64_t> bands;    // 0-based selection, in the transform's order; empty: all
+  int64_t most_samples = 20000;  // a seeded choice of this many; 0: all
   int64_t seed = 0;
-  int64_t workers = 0;              // 0: all cores
+  int64_t workers = 0;  // 0: all cores
   bool skip_bad = false;
 
   void describe(FieldTable& fields);
@@ -28,7 +28,7 @@ struct NormalizationOptions {
 struct BandNormalization {
   std::vector<std::string> band_names;  // see band_names_of()
   BandStatistics statistics;
-  std::string source;                   // the dataset's description
+  std::string source;  // the dataset's description
 
   Normalization normalization() const { return statistics.normalization(); }
 };

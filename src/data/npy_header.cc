@@ -14,9 +14,8 @@ std::string npy_header(PixelType type, const std::vector<int64_t>& shape) {
     dimensions += (dimensions.empty() ? "" : ", ") + fmt::format("{}", size);
   }
   if (shape.size() == 1) dimensions += ",";
-  std::string dictionary =
-      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", description,
-                  dimensions);
+  std::string dictionary = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}",
+                                       description, dimensions);
   constexpr size_t kFixedBytes = 10;
   while ((kFixedBytes + dictionary.size() + 1) % 64 != 0) dictionary += ' ';
   dictionary += '\n';

@@ -27,7 +27,7 @@ namespace swath::data {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr int64_t kChunk = 256;      // samples in memory at a time
+constexpr int64_t kChunk = 256;  // samples in memory at a time
 constexpr size_t kMostListed = 1000;
 
 // A sample ready to be written.
@@ -47,7 +47,8 @@ struct Kind {
 };
 
 std::string hint_for_size() {
-  return "cut the images to one size, keep them as they are with --encoding=file, or leave the others "
+  return "cut the images to one size, keep them as they are with --encoding=file, or leave the "
+         "others "
          "out with --skip-bad.";
 }
 
@@ -123,9 +124,10 @@ RecordEncoding choose_encoding(const PackOptions& options, const ImageInfo& firs
     encoding = RecordEncoding::kFile;
   }
   if (encoding == RecordEncoding::kFile && is_raw) {
-    throw UsageError("pack: the samples are pixels, not encoded images: encoding=file cannot keep "
-                     "them.",
-                     "use --encoding=raw or lz4.");
+    throw UsageError(
+        "pack: the samples are pixels, not encoded images: encoding=file cannot keep "
+        "them.",
+        "use --encoding=raw or lz4.");
   }
   if (encoding == RecordEncoding::kFile && !options.bands.empty()) {
     throw UsageError("pack: bands cannot be selected while the files are kept as they are.",
@@ -157,8 +159,8 @@ RecordLayout layout_of(const PackOptions& options, const Kind& kind, const Datas
   }
   const auto check = [&](size_t count, const char* what) {
     if (count != 0 && std::cmp_not_equal(count, layout.bands)) {
-      throw UsageError(fmt::format("pack: {} {} are given for {} bands.", count, what,
-                                   layout.bands));
+      throw UsageError(
+          fmt::format("pack: {} {} are given for {} bands.", count, what, layout.bands));
     }
   };
   check(names.size(), "band names");
@@ -236,7 +238,8 @@ std::string file_name_for(const Prepared& prepared, RecordEncoding encoding) {
   if (encoding == RecordEncoding::kFile) return name;
   const size_t slash = name.rfind('/');
   const size_t dot = name.rfind('.');
-  const bool has_extension = dot != std::string::npos && (slash == std::string::npos || dot > slash);
+  const bool has_extension =
+      dot != std::string::npos && (slash == std::string::npos || dot > slash);
   return (has_extension ? name.substr(0, dot) : name) + ".npy";
 }
 
@@ -334,7 +337,8 @@ class FolderSink : public Sink {
   }
 
  private:
-  // Renamed into place, but not flushed one by one: a flush per file would take hours for a million.
+  // Renamed into place, but not flushed one by one: a flush per file would take hours for a
+  // million.
   static void write_file(const fs::path& path, const std::string& bytes) {
     fs::create_directories(path.parent_path());
     const fs::path temporary = path.string() + ".partial";
@@ -373,9 +377,10 @@ void PackOptions::describe(FieldTable& fields) {
   fields.add("output", &output, "folder of the shards or files, or name of the .tar");
   fields.add("format", &format, "record shards, one WebDataset archive, or a plain folder")
       .one_of({"shards", "tar", "folder"});
-  fields.add("encoding", &encoding,
-             "file: images kept byte for byte; raw: decoded pixels; lz4: compressed pixels; auto: "
-             "file for JPEG, raw for the rest")
+  fields
+      .add("encoding", &encoding,
+           "file: images kept byte for byte; raw: decoded pixels; lz4: compressed pixels; auto: "
+           "file for JPEG, raw for the rest")
       .one_of({"auto", "file", "raw", "lz4"});
   fields.add("bands", &bands, "0-based bands to keep; empty: all");
   fields.add("size", &size, "height and width every image must have; 0: any, or as the first")

@@ -20,10 +20,10 @@ struct PackOptions {
   // file: bytes of the images kept as they are; raw: decoded pixels; lz4: raw, compressed; auto:
   // file for JPEG, raw for the rest.
   std::string encoding = "auto";
-  std::vector<int64_t> bands;             // 0-based selection (raw and lz4); empty: all
-  int64_t size = 0;                       // height and width every image must have; 0: as the first
-  std::vector<std::string> band_names;    // of the packed bands
-  std::vector<double> scale;              // physical value = scale * stored + offset, per band
+  std::vector<int64_t> bands;           // 0-based selection (raw and lz4); empty: all
+  int64_t size = 0;                     // height and width every image must have; 0: as the first
+  std::vector<std::string> band_names;  // of the packed bands
+  std::vector<double> scale;            // physical value = scale * stored + offset, per band
   std::vector<double> offset;
   int64_t shard_mb = 4096;
   int64_t workers = 0;

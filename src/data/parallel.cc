@@ -23,8 +23,8 @@ void parallel_for(int64_t count, int64_t threads, const std::function<void(int64
   int64_t error_index = std::numeric_limits<int64_t>::max();
 
   const auto work = [&] {
-    // A started item is always finished: when item i fails, every smaller item was handed out before
-    // it and gets its chance to fail first.
+    // A started item is always finished: when item i fails, every smaller item was handed out
+    // before it and gets its chance to fail first.
     while (!failed.load(std::memory_order_relaxed)) {
       const int64_t index = next.fetch_add(1, std::memory_order_relaxed);
       if (index >= count) return;

@@ -87,9 +87,12 @@ struct RecordShard::IndexEntry {
 
 const char* record_encoding_name(RecordEncoding encoding) {
   switch (encoding) {
-    case RecordEncoding::kRaw: return "raw";
-    case RecordEncoding::kLz4: return "lz4";
-    case RecordEncoding::kFile: return "file";
+    case RecordEncoding::kRaw:
+      return "raw";
+    case RecordEncoding::kLz4:
+      return "lz4";
+    case RecordEncoding::kFile:
+      return "file";
   }
   return "unknown";
 }
@@ -100,13 +103,14 @@ void RecordLayout::check() const {
                                  height, bands));
   }
   if (pixel_bytes_of_record() > LZ4_MAX_INPUT_SIZE) {
-    throw UsageError(fmt::format("records of {} x {} pixels with {} bands are too large for a shard.",
-                                 width, height, bands),
-                     "cut the images into chips.");
+    throw UsageError(
+        fmt::format("records of {} x {} pixels with {} bands are too large for a shard.", width,
+                    height, bands),
+        "cut the images into chips.");
   }
   if (!band_info.empty() && std::cmp_not_equal(band_info.size(), bands)) {
-    throw UsageError(fmt::format("{} bands are described for records of {} bands.",
-                                 band_info.size(), bands));
+    throw UsageError(
+        fmt::format("{} bands are described for records of {} bands.", band_info.size(), bands));
   }
 }
 
@@ -122,8 +126,7 @@ Json to_json(const RecordLayout& layout) {
   return json;
 }
 
-void shuffle_bytes(const std::byte* values, int64_t count, int64_t value_bytes,
-                   std::byte* planes) {
+void shuffle_bytes(const std::byte* values, int64_t count, int64_t value_bytes, std::byte* planes) {
   for (int64_t b = 0; b < value_bytes; ++b) {
     for (int64_t i = 0; i < count; ++i) planes[b * count + i] = values[i * value_bytes + b];
   }
@@ -132,9 +135,15 @@ void shuffle_bytes(const std::byte* values, int64_t count, int64_t value_bytes,
 void unshuffle_bytes(const std::byte* planes, int64_t count, int64_t value_bytes,
                      std::byte* values) {
   switch (value_bytes) {
-    case 1: std::memcpy(values, planes, static_cast<size_t>(count)); break;
-    case 2: copy_planes<uint16_t>(planes, count, values); break;
-    case 4: copy_planes<uint32_t>(planes, count, values); break;
+    case 1:
+      std::memcpy(values, planes, static_cast<size_t>(count));
+      break;
+    case 2:
+      copy_planes<uint16_t>(planes, count, values);
+      break;
+    case 4:
+      copy_planes<uint32_t>(planes, count, values);
+      break;
     default:
       for (int64_t b = 0; b < value_bytes; ++b) {
         for (int64_t i = 0; i < count; ++i) values[i * value_bytes + b] = planes[b * count + i];
@@ -187,11 +196,11 @@ void RecordShardWriter::add(const Record& record) {
   std::span<const std::byte> stored = record.bytes;
   if (layout.encoding != RecordEncoding::kFile &&
       std::cmp_not_equal(stored.size(), layout.pixel_bytes_of_record())) {
-    throw UsageError(fmt::format("record {} has {} bytes, the shard's records have {} ({} x {} "
-                                 "pixels, {} bands, {}).",
-                                 record.name, stored.size(), layout.pixel_bytes_of_record(),
-                                 layout.width, layout.height, layout.bands,
-                                 pixel_type_name(layout.type)));
+    throw UsageError(
+        fmt::format("record {} has {} bytes, the shard's records have {} ({} x {} "
+                    "pixels, {} bands, {}).",
+                    record.name, stored.size(), layout.pixel_bytes_of_record(), layout.width,
+                    layout.height, layout.bands, pixel_type_name(layout.type)));
   }
   if (stored.empty()) throw UsageError(fmt::format("record {} is empty.", record.name));
   if (std::cmp_greater_equal(record.label, layout.class_names.size())) {
@@ -212,8 +221,8 @@ void RecordShardWriter::add(const Record& record) {
         LZ4_compress_default(reinterpret_cast<const char*>(state.planes.data()),
                              reinterpret_cast<char*>(state.compressed.data()), input_bytes,
                              static_cast<int>(state.compressed.size()));
-    stored = std::span<const std::byte>(state.compressed)
-                 .first(static_cast<size_t>(compressed_bytes));
+    stored =
+        std::span<const std::byte>(state.compressed).first(static_cast<size_t>(compressed_bytes));
   }
 
   constexpr double kAbsent = std::numeric_limits<double>::quiet_NaN();
@@ -239,8 +248,8 @@ void RecordShardWriter::finish(const Json& statistics) {
   const std::vector<std::byte> padding((8 - state.end() % 8) % 8);
   state.write(padding);
 
-  const std::string metadata = metadata_json(state.layout, statistics)
-                                   .dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string metadata =
+      metadata_json(state.layout, statistics).dump(-1, ' ', false, Json::error_handler_t::replace);
   Header header{};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.version = kVersion;
@@ -321,8 +330,8 @@ RecordShard::RecordShard(const fs::path& path) : file_(path) {
 
 const RecordShard::IndexEntry& RecordShard::entry(int64_t index) const {
   if (index < 0 || index >= size_) {
-    throw UsageError(fmt::format("shards: {} has {} records, no record {}.", path().string(), size_,
-                                 index));
+    throw UsageError(
+        fmt::format("shards: {} has {} records, no record {}.", path().string(), size_, index));
   }
   return entries_[index];
 }
@@ -346,13 +355,14 @@ std::optional<double> RecordShard::time(int64_t index) const {
   return time;
 }
 
-std::span<const std::byte> RecordShard::bytes(int64_t index, std::vector<std::byte>* scratch) const {
+std::span<const std::byte> RecordShard::bytes(int64_t index,
+                                              std::vector<std::byte>* scratch) const {
   const IndexEntry& record = entry(index);
   const auto fail = [&](const std::string& message) {
-    throw BadSample(fmt::format("shards: {} record {} ({}) {}", path().string(), index,
-                                name(index), message),
-                    "list every bad record with `swath data verify`, then pack again, or go on "
-                    "without it with --skip-bad.");
+    throw BadSample(
+        fmt::format("shards: {} record {} ({}) {}", path().string(), index, name(index), message),
+        "list every bad record with `swath data verify`, then pack again, or go on "
+        "without it with --skip-bad.");
   };
   const std::string_view text = file_.bytes().substr(record.offset, record.bytes);
   const std::span<const std::byte> stored(reinterpret_cast<const std::byte*>(text.data()),
@@ -370,10 +380,9 @@ std::span<const std::byte> RecordShard::bytes(int64_t index, std::vector<std::by
   const size_t planes_begin = value_bytes == 1 ? 0 : decoded_bytes;
   scratch->resize(planes_begin + decoded_bytes);
   std::byte* planes = scratch->data() + planes_begin;
-  const int count = LZ4_decompress_safe(reinterpret_cast<const char*>(stored.data()),
-                                        reinterpret_cast<char*>(planes),
-                                        static_cast<int>(stored.size()),
-                                        static_cast<int>(decoded_bytes));
+  const int count = LZ4_decompress_safe(
+      reinterpret_cast<const char*>(stored.data()), reinterpret_cast<char*>(planes),
+      static_cast<int>(stored.size()), static_cast<int>(decoded_bytes));
   if (std::cmp_not_equal(count, decoded_bytes)) {
     fail(fmt::format("does not decompress to {} bytes.", decoded_bytes));
   }

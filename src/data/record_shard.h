@@ -4,7 +4,8 @@
 //   0       header, 4096 bytes: magic "SWSHARD", version, encoding, pixel type, bands, height,
 //           width, counts, offsets, XXH3 of the tail, XXH3 of the header itself
 //   4096    records, one after the other. Raw records have one length: record i is one seek.
-//   tail    index of 64 bytes per record (offset, bytes, XXH3 of the stored bytes, label, longitude,
+//   tail    index of 64 bytes per record (offset, bytes, XXH3 of the stored bytes, label,
+//   longitude,
 //           latitude, time, place of the name), then the names, then metadata as JSON (bands with
 //           name, scale and offset; classes; statistics)
 //
@@ -47,8 +48,8 @@ struct RecordLayout {
   int64_t height = 0;  // of every record; 0 with kFile: as the image says
   int64_t width = 0;
   int64_t bands = 0;
-  std::vector<BandInfo> band_info;        // empty, or one per band
-  std::vector<std::string> class_names;   // empty: no labels
+  std::vector<BandInfo> band_info;       // empty, or one per band
+  std::vector<std::string> class_names;  // empty: no labels
 
   int64_t pixel_bytes_of_record() const { return height * width * bands * pixel_bytes(type); }
   // Throws UsageError when the fields contradict each other.
@@ -103,9 +104,9 @@ class RecordShard {
   std::optional<std::array<double, 2>> longitude_latitude(int64_t index) const;
   std::optional<double> time(int64_t index) const;
 
-  // The record as pixels (kRaw, kLz4) or encoded image (kFile). The bytes lie in the mapped file, or
-  // in `scratch` when they had to be decompressed. Throws BadSample naming shard and record when the
-  // checksum does not fit.
+  // The record as pixels (kRaw, kLz4) or encoded image (kFile). The bytes lie in the mapped file,
+  // or in `scratch` when they had to be decompressed. Throws BadSample naming shard and record when
+  // the checksum does not fit.
   std::span<const std::byte> bytes(int64_t index, std::vector<std::byte>* scratch) const;
   ImageSource source(int64_t index, std::vector<std::byte>* scratch) const;
 

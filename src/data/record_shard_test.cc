@@ -54,8 +54,7 @@ void expect_round_trip(RecordEncoding encoding) {
   write_shard<Value>(root / "a.shard", encoding, 4);
   const RecordShard shard(root / "a.shard");
   ASSERT_EQ(shard.size(), 4);
-  EXPECT_EQ(to_json(shard.layout()),
-            to_json(small_layout(encoding, test::pixel_type_of<Value>())));
+  EXPECT_EQ(to_json(shard.layout()), to_json(small_layout(encoding, test::pixel_type_of<Value>())));
   EXPECT_EQ(shard.statistics().at("note"), "seen");
   std::vector<std::byte> scratch;
   for (const int64_t i : {3, 0, 2, 1}) {
@@ -221,8 +220,7 @@ TEST(RecordShard, AbsentUntilFinished) {
 
 TEST(RecordShard, WriterRefusesWrongRecords) {
   TemporaryDirectory root;
-  RecordShardWriter writer(root / "a.shard",
-                           small_layout(RecordEncoding::kRaw, PixelType::kUint8));
+  RecordShardWriter writer(root / "a.shard", small_layout(RecordEncoding::kRaw, PixelType::kUint8));
   const auto pixels = random_pixels<uint8_t>(105, 1);
   Record record;
   record.name = "chip";

@@ -69,8 +69,8 @@ void ShardDataset::open(const fs::path& path, int64_t expected_records, bool ski
 
 std::pair<const RecordShard*, int64_t> ShardDataset::locate(int64_t index) const {
   if (index < 0 || index >= size()) {
-    throw UsageError(fmt::format("shards: {} has {} records, no record {}.", path_.string(), size(),
-                                 index));
+    throw UsageError(
+        fmt::format("shards: {} has {} records, no record {}.", path_.string(), size(), index));
   }
   const auto after = std::upper_bound(starts_.begin(), starts_.end(), index);
   const auto shard = static_cast<size_t>(after - starts_.begin() - 1);

@@ -112,8 +112,8 @@ void ShardSetWriter::add(const Record& record, const BandStatistics* statistics)
     state.close_shard();
   }
   if (!state.shard) {
-    state.shard_path = state.directory / fmt::format("shard-{:05}{}", state.shards.size(),
-                                                     kShardExtension);
+    state.shard_path =
+        state.directory / fmt::format("shard-{:05}{}", state.shards.size(), kShardExtension);
     state.shard = std::make_unique<RecordShardWriter>(state.shard_path, state.layout);
   }
   state.shard->add(record);
@@ -128,15 +128,16 @@ Json ShardSetWriter::finish() {
     throw UsageError(fmt::format("no record to write into {}.", state.directory.string()));
   }
   state.close_shard();
-  Json manifest = {{"format", kFormat},
-                   {"version", kManifestVersion},
-                   {"records", state.records},
-                   {"labelled", state.labelled},
-                   {"bytes", state.bytes},
-                   {"source", state.options.source},
-                   {"layout", to_json(state.layout)},
-                   {"statistics", state.of_set.images() > 0 ? state.of_set.to_json() : Json::object()},
-                   {"shards", state.shards}};
+  Json manifest = {
+      {"format", kFormat},
+      {"version", kManifestVersion},
+      {"records", state.records},
+      {"labelled", state.labelled},
+      {"bytes", state.bytes},
+      {"source", state.options.source},
+      {"layout", to_json(state.layout)},
+      {"statistics", state.of_set.images() > 0 ? state.of_set.to_json() : Json::object()},
+      {"shards", state.shards}};
   write_file_atomically(state.directory / kManifestName,
                         manifest.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   state.is_finished = true;
@@ -160,8 +161,7 @@ Json read_manifest(const fs::path& path) {
     return shard.is_object() && shard.contains("file") && shard["file"].is_string() &&
            shard.contains("records") && shard["records"].is_number_integer();
   };
-  if (!has_shards ||
-      !std::all_of(manifest["shards"].begin(), manifest["shards"].end(), is_shard)) {
+  if (!has_shards || !std::all_of(manifest["shards"].begin(), manifest["shards"].end(), is_shard)) {
     throw Error(fmt::format("shards: {} lists no shards: it is damaged.", path.string()),
                 "copy it again, or pack again.");
   }

@@ -36,9 +36,9 @@ class ShardSetWriter {
   // Without finish(), the shards written so far are removed.
   ~ShardSetWriter();
 
-  // `statistics` are those of the record's pixels, where the caller has them; raw and lz4 records are
-  // counted here otherwise. They end in the metadata of each shard and, merged, in the manifest.
-  // Throws BadSample for NaN and infinite pixels.
+  // `statistics` are those of the record's pixels, where the caller has them; raw and lz4 records
+  // are counted here otherwise. They end in the metadata of each shard and, merged, in the
+  // manifest. Throws BadSample for NaN and infinite pixels.
   void add(const Record& record, const BandStatistics* statistics = nullptr);
   // Publishes the last shard and the manifest, and returns the manifest. Throws UsageError when
   // there is no record.

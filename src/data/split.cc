@@ -120,10 +120,9 @@ Sides split_by_class(const Dataset& dataset, const SplitOptions& options, int64_
   }
   for (size_t c = 0; c < by_class.size(); ++c) {
     const auto count = static_cast<int64_t>(by_class[c].size());
-    const int64_t train =
-        options.train_per_class > 0
-            ? options.train_per_class
-            : std::llround(options.train_ratio * static_cast<double>(count));
+    const int64_t train = options.train_per_class > 0
+                              ? options.train_per_class
+                              : std::llround(options.train_ratio * static_cast<double>(count));
     if (train < 1 || train >= count) {
       throw UsageError(
           fmt::format("split: class {} has {} images, too few: {} would be for training and {} for "
@@ -146,9 +145,10 @@ Places places_of(const Dataset& dataset, int64_t workers) {
   parallel_for(dataset.size(), workers, [&](int64_t i) {
     const auto place = longitude_latitude_of(dataset, i);
     if (!place) {
-      throw UsageError(fmt::format("split: {} has no coordinates, so it cannot be split by location.",
-                                   dataset.sample(i).name),
-                       "use georeferenced images or records with coordinates, or --by class.");
+      throw UsageError(
+          fmt::format("split: {} has no coordinates, so it cannot be split by location.",
+                      dataset.sample(i).name),
+          "use georeferenced images or records with coordinates, or --by class.");
     }
     places[static_cast<size_t>(i)] = *place;
   });
@@ -307,21 +307,26 @@ void SplitOptions::describe(FieldTable& fields) {
   fields.add("by", &by, "class: stratified; location: whole blocks of the Earth")
       .one_of({"class", "location"});
   fields.add("train_ratio", &train_ratio, "share of each class for training")
-      .at_least(0.0).at_most(1.0);
+      .at_least(0.0)
+      .at_most(1.0);
   fields.add("train_per_class", &train_per_class, "images per class for training; 0: by ratio")
       .at_least(0);
-  fields.add("train_total", &train_total,
-             "training images over all classes, not stratified; 0: by ratio")
+  fields
+      .add("train_total", &train_total,
+           "training images over all classes, not stratified; 0: by ratio")
       .at_least(0);
   fields.add("first_seed", &first_seed, "seed of the first repeat").at_least(0);
   fields.add("repeats", &repeats, "splits with rising seeds").at_least(1).at_most(1000);
   fields.add("duplicates", &duplicates, "exact duplicates across train and test")
       .one_of({"report", "refuse"});
   fields.add("block_degrees", &block_degrees, "by location: side of a block")
-      .at_least(0.0).at_most(180);
-  fields.add("margin_degrees", &margin_degrees,
-             "by location: train samples closer than this to a test block are left out")
-      .at_least(0.0).at_most(90);
+      .at_least(0.0)
+      .at_most(180);
+  fields
+      .add("margin_degrees", &margin_degrees,
+           "by location: train samples closer than this to a test block are left out")
+      .at_least(0.0)
+      .at_most(90);
   fields.add("workers", &workers, "threads that read and hash; 0: all cores").at_least(0);
   fields.add("overwrite", &overwrite, "replace a split that is there already");
 }
@@ -361,8 +366,7 @@ Json make_split(const SplitOptions& requested) {
   }
   const std::vector<std::string> hashes = content_hashes(*dataset, options.workers);
   const auto duplicates = groups_of_duplicates(hashes);
-  const Places places =
-      options.by == "location" ? places_of(*dataset, options.workers) : Places();
+  const Places places = options.by == "location" ? places_of(*dataset, options.workers) : Places();
 
   // Everything is computed before anything is written.
   std::map<std::string, std::string> texts;
@@ -372,8 +376,9 @@ Json make_split(const SplitOptions& requested) {
   const std::string tag = ratio_tag(options);
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
     const int64_t seed = options.first_seed + repeat;
-    const Sides sides = options.by == "location" ? split_by_location(*dataset, places, options, seed)
-                                                 : split_by_class(*dataset, options, seed);
+    const Sides sides = options.by == "location"
+                            ? split_by_location(*dataset, places, options, seed)
+                            : split_by_class(*dataset, options, seed);
     const std::unordered_set<int64_t> train(sides.train.begin(), sides.train.end());
     const std::unordered_set<int64_t> test(sides.test.begin(), sides.test.end());
     if (const auto pair = duplicate_across(duplicates, train, test)) {
@@ -414,26 +419,26 @@ Json make_split(const SplitOptions& requested) {
   const std::string contents = contents_text(*dataset, hashes);
   std::string all_lists;
   for (const auto& [file, text] : texts) all_lists += text;
-  Json split = {{"format", kFormat},
-                {"version", 1},
-                {"dataset", dataset->description()},
-                {"rule", options.by == "location"
-                             ? "blocks ranked by sha256(\"<seed>:block/<row>/<column>\")"
-                             : "ranked by sha256(\"<seed>:<class>/<file>\"), ascending"},
-                {"by", options.by},
-                {"preset", options.preset},
-                {"images", dataset->size()},
-                {"classes", dataset->class_names()},
-                {"train", first_counts[0]},
-                {"test", first_counts[1]},
-                {"repeats", options.repeats},
-                {"lists", lists},
-                {"contents", {{"file", kContentsName}, {"sha256", sha256_hex(contents)}}},
-                {"duplicate_groups", duplicates.size()},
-                {"duplicate_names", duplicate_names},
-                {"duplicates", options.duplicates},
-                {"repeats_with_duplicates_across", crossing},
-                {"sha256", sha256_hex(all_lists)}};
+  Json split = {
+      {"format", kFormat},
+      {"version", 1},
+      {"dataset", dataset->description()},
+      {"rule", options.by == "location" ? "blocks ranked by sha256(\"<seed>:block/<row>/<column>\")"
+                                        : "ranked by sha256(\"<seed>:<class>/<file>\"), ascending"},
+      {"by", options.by},
+      {"preset", options.preset},
+      {"images", dataset->size()},
+      {"classes", dataset->class_names()},
+      {"train", first_counts[0]},
+      {"test", first_counts[1]},
+      {"repeats", options.repeats},
+      {"lists", lists},
+      {"contents", {{"file", kContentsName}, {"sha256", sha256_hex(contents)}}},
+      {"duplicate_groups", duplicates.size()},
+      {"duplicate_names", duplicate_names},
+      {"duplicates", options.duplicates},
+      {"repeats_with_duplicates_across", crossing},
+      {"sha256", sha256_hex(all_lists)}};
   if (options.by == "location") {
     split["block_degrees"] = options.block_degrees;
     split["margin_degrees"] = options.margin_degrees;
@@ -489,9 +494,9 @@ Json check_split(const fs::path& directory, const Dataset& dataset, int64_t work
                          "restore the file, or make the split again.");
       }
       if (!stored.contains(name)) {
-        throw UsageError(fmt::format("{} names {}, which contents.sha256 does not.", path.string(),
-                                     name),
-                         "make the split again.");
+        throw UsageError(
+            fmt::format("{} names {}, which contents.sha256 does not.", path.string(), name),
+            "make the split again.");
       }
       side.insert(found->second);
     }
@@ -513,10 +518,11 @@ Json check_split(const fs::path& directory, const Dataset& dataset, int64_t work
     if (const auto pair = duplicate_across(duplicates, train, test)) {
       ++across;
       if (split.value("duplicates", "report") == "refuse") {
-        throw UsageError(fmt::format("{} (train) and {} (test) of {} have the same bytes.",
-                                     dataset.sample(pair->first).name,
-                                     dataset.sample(pair->second).name, directory.string()),
-                         "remove one of the two and split again, or split with --duplicates=report.");
+        throw UsageError(
+            fmt::format("{} (train) and {} (test) of {} have the same bytes.",
+                        dataset.sample(pair->first).name, dataset.sample(pair->second).name,
+                        directory.string()),
+            "remove one of the two and split again, or split with --duplicates=report.");
       }
     }
   }

@@ -29,16 +29,16 @@ struct SplitOptions {
   // ucm (50 % train), aid (20 %), nwpu (10 %), millionaid (1,000 of 10,000, random over classes);
   // empty: the numbers below.
   std::string preset;
-  std::string by = "class";       // class: as above; location: whole blocks of the Earth
-  double train_ratio = 0.5;       // share of each class
-  int64_t train_per_class = 0;    // instead of the ratio
-  int64_t train_total = 0;        // instead of both: this many over all classes, not stratified
+  std::string by = "class";     // class: as above; location: whole blocks of the Earth
+  double train_ratio = 0.5;     // share of each class
+  int64_t train_per_class = 0;  // instead of the ratio
+  int64_t train_total = 0;      // instead of both: this many over all classes, not stratified
   int64_t first_seed = 0;
-  int64_t repeats = 5;            // seeds first_seed, first_seed + 1 ...
+  int64_t repeats = 5;  // seeds first_seed, first_seed + 1 ...
   // Exact duplicates (equal bytes) on both sides of the split: report (a warning, and listed in
   // split.json) or refuse. Published sets have them: UCM's airplane01 and airplane02 are one image.
   std::string duplicates = "report";
-  double block_degrees = 5;       // by location
+  double block_degrees = 5;  // by location
   // By location: train samples whose centre is closer than this to a test block are left out. With
   // the width of a chip or more, no train chip overlaps a test chip.
   double margin_degrees = 0;
@@ -53,9 +53,9 @@ struct SplitOptions {
 // with spaces, duplicates.
 Json make_split(const SplitOptions& options);
 
-// Checks a stored split against the files it was made from: each list and contents.sha256 have their
-// stored SHA-256; no name is in both lists; every sample still exists and has its bytes; no two
-// samples on different sides have equal bytes (with duplicates=refuse; else they are counted);
+// Checks a stored split against the files it was made from: each list and contents.sha256 have
+// their stored SHA-256; no name is in both lists; every sample still exists and has its bytes; no
+// two samples on different sides have equal bytes (with duplicates=refuse; else they are counted);
 // class counts are those stored. Throws UsageError naming the file and the remedy. Returns counts.
 Json check_split(const std::filesystem::path& directory, const Dataset& dataset,
                  int64_t workers = 0);

@@ -59,8 +59,7 @@ TEST(Split, FollowsTheRule) {
   for (int seed = 0; seed < 2; ++seed) {
     std::set<std::string> expected;
     for (const char letter : {'a', 'b', 'c'}) expected.merge(expected_train(seed, letter, 10, 2));
-    const auto train =
-        names_in(root / ("split/train_labels_28_" + std::to_string(seed) + ".txt"));
+    const auto train = names_in(root / ("split/train_labels_28_" + std::to_string(seed) + ".txt"));
     EXPECT_EQ(std::set<std::string>(train.begin(), train.end()), expected);
     const auto test = names_in(root / ("split/valid_labels_28_" + std::to_string(seed) + ".txt"));
     EXPECT_EQ(test.size(), 24u);
@@ -72,7 +71,8 @@ TEST(Split, FollowsTheRule) {
   EXPECT_CONTAINS(text, ".npy b 1\n");
 }
 
-// Computed with sha256sum: the ranking must never change, or published lists would no longer be ours.
+// Computed with sha256sum: the ranking must never change, or published lists would no longer be
+// ours.
 TEST(Split, GoldenHashes) {
   EXPECT_EQ(sha256_hex("0:river/river00.jpg"),
             "2acf3fde0d4376117ea8ac3022ce5ea43c972012ce11db159a1771eee17a59c8");
@@ -87,9 +87,11 @@ TEST(Split, GoldenHashes) {
   options.train_per_class = 2;
   make_split(options);
   EXPECT_EQ(names_in(root / "split/train_labels_2_0.txt"),
-            (std::vector<std::string>{"city/city02.jpg", "city/city05.jpg", "river/river00.jpg", "river/river02.jpg"}));
+            (std::vector<std::string>{"city/city02.jpg", "city/city05.jpg", "river/river00.jpg",
+                                      "river/river02.jpg"}));
   EXPECT_EQ(names_in(root / "split/train_labels_2_1.txt"),
-            (std::vector<std::string>{"city/city01.jpg", "city/city05.jpg", "river/river00.jpg", "river/river01.jpg"}));
+            (std::vector<std::string>{"city/city01.jpg", "city/city05.jpg", "river/river00.jpg",
+                                      "river/river01.jpg"}));
 }
 
 TEST(Split, Presets) {
@@ -131,7 +133,8 @@ TEST(Split, IsTheSameForListsShardsAndLeafFolders) {
   for (const char letter : {'a', 'b'}) {
     for (int i = 0; i < 8; ++i) {
       const std::string name = std::string("chip") + std::to_string(i) + ".npy";
-      list += std::string(1, letter) + "/" + name + " " + letter + (letter == 'a' ? " 0\n" : " 1\n");
+      list +=
+          std::string(1, letter) + "/" + name + " " + letter + (letter == 'a' ? " 0\n" : " 1\n");
     }
   }
   test::write_text(root / "all.txt", list);
@@ -263,8 +266,7 @@ TEST_F(SplitCheck, AChangedContentList) {
 TEST_F(SplitCheck, TrainAndTestOverlap) {
   const std::string train = read_file(root_ / "split/train_labels_55_0.txt");
   const std::string line = train.substr(0, train.find('\n') + 1);
-  rewrite_list("valid_labels_55_0.txt",
-               read_file(root_ / "split/valid_labels_55_0.txt") + line);
+  rewrite_list("valid_labels_55_0.txt", read_file(root_ / "split/valid_labels_55_0.txt") + line);
   // Also the counts differ; either finding names the list or the file.
   EXPECT_CONTAINS(problem(), "valid_labels_55_0.txt");
   Json split = Json::parse(read_file(root_ / "split/split.json"));
@@ -345,14 +347,13 @@ TEST(Split, RankClassIsNested) {
   std::set<int64_t> seen(order.begin(), order.end());
   EXPECT_EQ(seen.size(), 10u);
   EXPECT_NE(order, rank_class(*dataset, all, "e4"));
-  EXPECT_EQ(sha256_hex("e3:" + dataset->sample(order[0]).name),
-            [&] {
-              std::string smallest = "g";
-              for (int64_t i = 0; i < 10; ++i) {
-                smallest = std::min(smallest, sha256_hex("e3:" + dataset->sample(i).name));
-              }
-              return smallest;
-            }());
+  EXPECT_EQ(sha256_hex("e3:" + dataset->sample(order[0]).name), [&] {
+    std::string smallest = "g";
+    for (int64_t i = 0; i < 10; ++i) {
+      smallest = std::min(smallest, sha256_hex("e3:" + dataset->sample(i).name));
+    }
+    return smallest;
+  }());
 }
 
 // The real images, where they are: the paper's split of UCM.

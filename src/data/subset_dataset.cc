@@ -26,8 +26,8 @@ SubsetDataset::SubsetDataset(std::shared_ptr<const Dataset> base, std::vector<in
                              std::vector<int64_t> labels, std::vector<std::string> class_names)
     : SubsetDataset(std::move(base), std::move(indices)) {
   if (labels.size() != indices_.size()) {
-    throw UsageError(fmt::format("data: {} labels for a subset of {} samples.", labels.size(),
-                                 indices_.size()));
+    throw UsageError(
+        fmt::format("data: {} labels for a subset of {} samples.", labels.size(), indices_.size()));
   }
   has_own_labels_ = true;
   labels_ = std::move(labels);
@@ -107,8 +107,8 @@ std::unique_ptr<Dataset> exclude_by_list(std::shared_ptr<const Dataset> base, co
                             names.size() - matched.size(), names.size(), base->description()));
   }
   if (kept.empty()) {
-    throw UsageError(fmt::format("{} excludes every sample of {}.", list_name,
-                                 base->description()));
+    throw UsageError(
+        fmt::format("{} excludes every sample of {}.", list_name, base->description()));
   }
   return std::make_unique<SubsetDataset>(std::move(base), std::move(kept));
 }

@@ -162,7 +162,9 @@ void append_block(AtomicFileWriter& archive, const std::string& name, std::strin
     header[kSize.begin] = static_cast<char>(0x80);
   }
   header[kType.begin] = type;
-  put(kMagic, std::string_view("ustar\0" "00", 8));
+  put(kMagic, std::string_view("ustar\0"
+                               "00",
+                               8));
   const uint64_t sum = header_sum({header.data(), header.size()});
   put(kChecksum, fmt::format("{:06o}", sum) + std::string("\0 ", 2));
   archive.write(header.data(), header.size());
@@ -173,8 +175,7 @@ void append_block(AtomicFileWriter& archive, const std::string& name, std::strin
 
 }  // namespace
 
-void append_tar_member(AtomicFileWriter& archive, const std::string& name,
-                       std::string_view bytes) {
+void append_tar_member(AtomicFileWriter& archive, const std::string& name, std::string_view bytes) {
   if (name.size() > kName.bytes) append_block(archive, "././@LongLink", name + '\0', 'L');
   append_block(archive, name, bytes, '0');
 }

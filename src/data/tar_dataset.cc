@@ -20,7 +20,8 @@ namespace swath::data {
 namespace fs = std::filesystem;
 namespace {
 
-// "dir.a/0001.seg.png" -> {"dir.a/0001", "seg.png"}: the key ends at the first dot of the file name.
+// "dir.a/0001.seg.png" -> {"dir.a/0001", "seg.png"}: the key ends at the first dot of the file
+// name.
 std::pair<std::string_view, std::string_view> split_key(std::string_view name) {
   const size_t slash = name.rfind('/');
   const size_t dot = name.find('.', slash == std::string_view::npos ? 0 : slash + 1);

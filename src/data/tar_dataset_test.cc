@@ -33,7 +33,8 @@ int first_pixel(const Dataset& dataset, int64_t index) {
 TEST(TarDataset, ReadsArchivesOfOtherTools) {
   for (const char* format : {"ustar", "gnu", "pax"}) {
     SCOPED_TRACE(format);
-    const TarDataset dataset(fs::path(SWATH_TESTDATA) / "data/tar" / (std::string(format) + ".tar"));
+    const TarDataset dataset(fs::path(SWATH_TESTDATA) / "data/tar" /
+                             (std::string(format) + ".tar"));
     ASSERT_EQ(dataset.size(), 3);
     EXPECT_EQ(dataset.sample(0).name, "chips/0001.npy");
     EXPECT_EQ(dataset.sample(0).id, xxh3("chips/0001.npy"));
@@ -62,8 +63,11 @@ TEST(TarDataset, ReadsItsOwnLongNames) {
 
 TEST(TarDataset, LabelsByName) {
   TemporaryDirectory root;
-  write_tar(root / "a.tar", {{"1.npy", chip(1)}, {"1.cls", "river"}, {"2.cls", "city"},
-                             {"2.npy", chip(2)}, {"3.npy", chip(3)}});
+  write_tar(root / "a.tar", {{"1.npy", chip(1)},
+                             {"1.cls", "river"},
+                             {"2.cls", "city"},
+                             {"2.npy", chip(2)},
+                             {"3.npy", chip(3)}});
   const TarDataset dataset(root / "a.tar");
   EXPECT_EQ(dataset.class_names(), (std::vector<std::string>{"city", "river"}));
   EXPECT_EQ(dataset.sample(0).label, 1);
@@ -105,7 +109,8 @@ TEST(TarDataset, BadLabelsAreNamed) {
   TemporaryDirectory root;
   write_tar(root / "a.tar", {{"1.npy", chip(1)}, {"1.json", "{broken"}});
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "a.tar"); }), "1.json");
-  write_tar(root / "b.tar", {{"1.npy", chip(1)}, {"1.cls", "3"}, {"2.npy", chip(1)}, {"2.cls", "x"}});
+  write_tar(root / "b.tar",
+            {{"1.npy", chip(1)}, {"1.cls", "3"}, {"2.npy", chip(1)}, {"2.cls", "x"}});
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "b.tar"); }), "by index and others by");
 }
 

@@ -88,9 +88,9 @@ inline void write_class_folders(const std::filesystem::path& root, int classes, 
                                 int64_t side = 8, int64_t bands = 3) {
   for (int c = 0; c < classes; ++c) {
     for (int i = 0; i < per_class; ++i) {
-      write_chip(root / std::string(1, static_cast<char>('a' + c)) /
-                     ("chip" + std::to_string(i) + ".npy"),
-                 static_cast<uint64_t>(c * 1000 + i), side, bands);
+      write_chip(
+          root / std::string(1, static_cast<char>('a' + c)) / ("chip" + std::to_string(i) + ".npy"),
+          static_cast<uint64_t>(c * 1000 + i), side, bands);
     }
   }
 }

@@ -105,9 +105,9 @@ void VerifyOptions::describe(FieldTable& fields) {
 }
 
 std::optional<std::string> wrong_extension(const std::string& name, const std::string& format) {
-  static const std::map<std::string, std::string> format_of = {
-      {"jpg", "JPEG"}, {"jpeg", "JPEG"}, {"png", "PNG"}, {"tif", "GTiff"}, {"tiff", "GTiff"},
-      {"npy", "NPY"}};
+  static const std::map<std::string, std::string> format_of = {{"jpg", "JPEG"},   {"jpeg", "JPEG"},
+                                                               {"png", "PNG"},    {"tif", "GTiff"},
+                                                               {"tiff", "GTiff"}, {"npy", "NPY"}};
   if (format == "RECORD") return std::nullopt;
   const size_t dot = name.rfind('.');
   if (dot == std::string::npos) return std::nullopt;
@@ -124,13 +124,16 @@ Json verify_dataset(const VerifyOptions& options) {
   Problems problems;
   DatasetOptions data = options.data;
   Json report;
-  const bool is_set = !data.root.empty() && (is_shard_set(data.root) ||
-                                             fs::path(data.root).filename() == kManifestName);
+  const bool is_set = !data.root.empty() &&
+                      (is_shard_set(data.root) || fs::path(data.root).filename() == kManifestName);
   if (is_set && fs::exists(manifest_of(data.root))) {
     const int64_t opened = verify_shard_files(manifest_of(data.root), problems);
     report["sha256"] = sha256_hex_of_file(manifest_of(data.root));
     if (opened == 0) {
-      return {{"dataset", data.root}, {"images", 0}, {"good", 0}, {"bad", problems.count()},
+      return {{"dataset", data.root},
+              {"images", 0},
+              {"good", 0},
+              {"bad", problems.count()},
               {"problems", problems.to_json()}};
     }
     data.skip_bad = true;  // the damaged shards are listed already

@@ -20,11 +20,11 @@ class StatisticsEncoder : public models::Encoder {
     const int64_t grid = images_BCHW.size(2) / patch;
     const at::Tensor images = images_BCHW.to(at::kDouble);
     const at::Tensor whole = summarize(images.reshape({batch, 1, channels, -1}));
-    const at::Tensor patches =
-        images.slice(2, 0, grid * patch).slice(3, 0, grid * patch)
-            .reshape({batch, channels, grid, patch, grid, patch})
-            .permute({0, 2, 4, 1, 3, 5})
-            .reshape({batch, grid * grid, channels, patch * patch});
+    const at::Tensor patches = images.slice(2, 0, grid * patch)
+                                   .slice(3, 0, grid * patch)
+                                   .reshape({batch, channels, grid, patch, grid, patch})
+                                   .permute({0, 2, 4, 1, 3, 5})
+                                   .reshape({batch, grid * grid, channels, patch * patch});
     return at::cat({whole, summarize(patches)}, 1).to(at::kFloat);
   }
 

@@ -14,8 +14,8 @@
 
 namespace swath::eval {
 
-// Mean and standard deviation over the pixels of every band: (n, 2 C), the means first, of the image
-// as the evaluation transform gives it. Deviations divide by the number of pixels.
+// Mean and standard deviation over the pixels of every band: (n, 2 C), the means first, of the
+// image as the evaluation transform gives it. Deviations divide by the number of pixels.
 FeatureSet band_statistics(const std::shared_ptr<const data::Dataset>& dataset,
                            const data::Transform& transform, const ExtractOptions& options);
 

@@ -224,11 +224,12 @@ Json write_features(const FeatureSet& features, const fs::path& directory, const
   for (const std::string& name : features.names) names += name + "\n";
   write_file_atomically(directory / "names.txt", names);
   write_feature_file(features, directory / "features.safetensors", metadata);
-  return Json{{"rows", values.size(0)},
-              {"dim", values.size(1)},
-              {"files", {(directory / "features.npy").string(),
-                         (directory / "features.safetensors").string(),
-                         (directory / "names.txt").string()}}};
+  return Json{
+      {"rows", values.size(0)},
+      {"dim", values.size(1)},
+      {"files",
+       {(directory / "features.npy").string(), (directory / "features.safetensors").string(),
+        (directory / "names.txt").string()}}};
 }
 
 FeatureSet read_features(const fs::path& path) {

@@ -19,8 +19,8 @@
 
 namespace swath::eval {
 
-// From tokens (B, N + 1, D), CLS first, to float32 features: "cls" (B, D): row 0; "mean" (B, D): the
-// mean of the patch tokens; "both" (B, 2 D): the two side by side.
+// From tokens (B, N + 1, D), CLS first, to float32 features: "cls" (B, D): row 0; "mean" (B, D):
+// the mean of the patch tokens; "both" (B, 2 D): the two side by side.
 at::Tensor pool_tokens(const at::Tensor& tokens, const std::string& pooling);
 
 struct ExtractOptions {
@@ -28,15 +28,15 @@ struct ExtractOptions {
   int64_t batch_size = 64;  // images at a time; results depend on it by rounding only
   int64_t workers = 0;      // decode threads; 0: the loader's default
   bool skip_bad = false;
-  std::string cache;        // directory of computed features; empty: none
+  std::string cache;  // directory of computed features; empty: none
 
   void describe(FieldTable& fields);
 };
 
 // Features of every sample once, in the dataset's order, without a gradient and with the encoder in
-// evaluation mode. `transform` should be one without random choices. With a cache directory, features
-// are stored there under a hash of the encoder's weights, the dataset's names, labels and contents,
-// the transform and the pooling, and read back when all of these are the same.
+// evaluation mode. `transform` should be one without random choices. With a cache directory,
+// features are stored there under a hash of the encoder's weights, the dataset's names, labels and
+// contents, the transform and the pooling, and read back when all of these are the same.
 FeatureSet extract_features(models::Encoder& encoder,
                             const std::shared_ptr<const data::Dataset>& dataset,
                             const data::Transform& transform, const ExtractOptions& options,
@@ -48,8 +48,8 @@ at::Tensor extract_tokens(models::Encoder& encoder,
                           const data::Transform& transform, const ExtractOptions& options,
                           c10::Device device);
 
-// XXH3 over names, shapes, dtypes and values of all parameters and buffers, as hexadecimal text: two
-// equal texts, two models with the same bits.
+// XXH3 over names, shapes, dtypes and values of all parameters and buffers, as hexadecimal text:
+// two equal texts, two models with the same bits.
 std::string hash_of_weights(const torch::nn::Module& module);
 
 // The same over a dataset: names, labels, and the pixels' bytes or each file's size and time.

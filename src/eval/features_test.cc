@@ -80,12 +80,10 @@ TEST(Features, DoNotDependOnTheBatchSizeBeyondRounding) {
     EXPECT_EQ(parts.names[static_cast<size_t>(i)], dataset->sample(i).name);
     EXPECT_EQ(parts.sample_ids[static_cast<size_t>(i)], dataset->sample(i).id);
   }
-  const at::Tensor tokens =
-      extract_tokens(*encoder, dataset, plain_transform(), options, at::kCPU);
+  const at::Tensor tokens = extract_tokens(*encoder, dataset, plain_transform(), options, at::kCPU);
   EXPECT_EQ(tokens.sizes(), (at::IntArrayRef{15, 16, 32}));
   options.pooling = "mean";
-  const FeatureSet mean =
-      extract_features(*encoder, dataset, plain_transform(), options, at::kCPU);
+  const FeatureSet mean = extract_features(*encoder, dataset, plain_transform(), options, at::kCPU);
   EXPECT_LT((mean.features_ND - tokens.mean(1)).abs().max().item<double>(), 1e-5);
 }
 

@@ -42,12 +42,12 @@ EpisodeScores score_episode(const at::Tensor& train, const at::Tensor& labels,
   scores.class_mean = top1(class_mean_scores(train, labels, test.features_ND, num_classes));
   scores.logistic =
       top1(LogisticProblem(train, labels, num_classes).solve(kFixedC).logits(test.features_ND));
-  scores.nearest = top1(count_votes(
-      find_neighbours(train, test.features_ND, 1, Metric::kEuclidean), labels, num_classes, 1));
+  scores.nearest = top1(count_votes(find_neighbours(train, test.features_ND, 1, Metric::kEuclidean),
+                                    labels, num_classes, 1));
   return scores;
 }
 
-Json summarize(const std::vector<EpisodeScores>& episodes, double EpisodeScores::*field) {
+Json summarize(const std::vector<EpisodeScores>& episodes, double EpisodeScores::* field) {
   std::vector<double> values;
   for (const EpisodeScores& scores : episodes) values.push_back(scores.*field);
   const MeanAndSd summary = mean_and_sd(values);

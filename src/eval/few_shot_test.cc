@@ -15,8 +15,8 @@ FeatureSet clusters(int64_t per_class, double separation, uint64_t seed) {
   torch::manual_seed(seed);
   FeatureSet set;
   set.labels_N = torch::arange(3).repeat({per_class});
-  set.features_ND = torch::eye(3, 6).repeat({per_class, 1}) * separation +
-                    torch::randn({per_class * 3, 6});
+  set.features_ND =
+      torch::eye(3, 6).repeat({per_class, 1}) * separation + torch::randn({per_class * 3, 6});
   for (int64_t i = 0; i < per_class * 3; ++i) {
     set.names.push_back("class" + std::to_string(i % 3) + "/" + std::to_string(i) + ".png");
   }

@@ -71,7 +71,8 @@ void FinetuneOptions::describe(FieldTable& fields) {
   fields.add("batch_size", &batch_size, "images per step").at_least(1);
   fields.add("last_blocks", &last_blocks,
              "trains the last so many blocks, norm and head; below 0: everything");
-  fields.add("layer_decay", &layer_decay, "factor of the learning rate from a block to the one below")
+  fields
+      .add("layer_decay", &layer_decay, "factor of the learning rate from a block to the one below")
       .at_least(0)
       .at_most(1);
   fields.add("clip_norm", &clip_norm, "largest gradient norm; 0: no clipping").at_least(0);
@@ -107,8 +108,8 @@ sharding::ParameterRules finetune_rules(int64_t depth, double layer_decay) {
 void freeze_below(torch::nn::Module& module, int64_t depth, int64_t last_blocks) {
   if (last_blocks < 0) return;
   if (last_blocks > depth) {
-    throw UsageError(fmt::format("finetune: the last {} blocks of a model with {}.", last_blocks,
-                                 depth));
+    throw UsageError(
+        fmt::format("finetune: the last {} blocks of a model with {}.", last_blocks, depth));
   }
   // Groups up to depth - last_blocks lie below the first trained block.
   for (const auto& item : module.named_parameters()) {
@@ -160,13 +161,12 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
   optim::ScheduleOptions schedule = options.schedule;
   schedule.warmup_epochs =
       std::min(schedule.warmup_epochs, static_cast<double>(options.epochs) / 5);
-  const double peak =
-      optim::peak_learning_rate(schedule, static_cast<double>(options.batch_size));
-  log_info(fmt::format("finetune: {} of {} parameters, {} training and {} test images of {} "
-                       "classes, {} epochs of {} steps, learning rate {:g}, warm-up {:g} epochs.",
-                       trained_parameters, spec.parameter_count(false), inputs.train->size(),
-                       test->size(), num_classes, options.epochs, steps_per_epoch, peak,
-                       schedule.warmup_epochs));
+  const double peak = optim::peak_learning_rate(schedule, static_cast<double>(options.batch_size));
+  log_info(fmt::format(
+      "finetune: {} of {} parameters, {} training and {} test images of {} "
+      "classes, {} epochs of {} steps, learning rate {:g}, warm-up {:g} epochs.",
+      trained_parameters, spec.parameter_count(false), inputs.train->size(), test->size(),
+      num_classes, options.epochs, steps_per_epoch, peak, schedule.warmup_epochs));
 
   // 3. Epochs, each with a test.
   LinearProbeResult result;
@@ -180,16 +180,15 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
   for (int64_t epoch = 0; epoch < options.epochs && !result.ended_early; ++epoch) {
     ProbeEpoch record;
     record.epoch = epoch + 1;
-    at::Tensor measured_sum =
-        at::zeros({3}, at::TensorOptions(at::kFloat).device(inputs.device));
+    at::Tensor measured_sum = at::zeros({3}, at::TensorOptions(at::kFloat).device(inputs.device));
     for (int64_t i = 0; i < steps_per_epoch; ++i) {
       if (interrupt_signal() != 0) {
         throw Error(fmt::format("stopped by signal {} in epoch {}.", interrupt_signal(), epoch));
       }
-      const double position =
-          static_cast<double>(epoch) + static_cast<double>(i) / static_cast<double>(steps_per_epoch);
-      record.lr = optim::learning_rate_at(schedule, peak, position,
-                                          static_cast<double>(options.epochs));
+      const double position = static_cast<double>(epoch) +
+                              static_cast<double>(i) / static_cast<double>(steps_per_epoch);
+      record.lr =
+          optim::learning_rate_at(schedule, peak, position, static_cast<double>(options.epochs));
       measured_sum += step.run([&] { return loader.next(); }, record.lr).measured;
       ++steps;
       show_progress(fmt::format("finetune: epoch {} of {}, step {} of {}", record.epoch,

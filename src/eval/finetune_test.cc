@@ -50,7 +50,8 @@ FinetuneOptions quick_options() {
   return options;
 }
 
-// mae, util/lr_decay.py: 0 for tokens, table and embedding, i + 1 for block i, depth + 1 for the rest.
+// mae, util/lr_decay.py: 0 for tokens, table and embedding, i + 1 for block i, depth + 1 for the
+// rest.
 TEST(Finetune, LayersOfParameters) {
   EXPECT_EQ(layer_of("cls_token", 12), 0);
   EXPECT_EQ(layer_of("pos_embed", 12), 0);

@@ -72,14 +72,12 @@ Neighbours find_neighbours(const at::Tensor& train_ND, const at::Tensor& test_MD
       for (int64_t row = first; row < last; ++row) {
         const double* values = measure.const_data_ptr<double>() + row * train_size;
         std::iota(order.begin(), order.end(), int64_t{0});
-        std::partial_sort(order.begin(), order.begin() + k, order.end(),
-                          [&](int64_t a, int64_t b) {
-                            if (values[a] != values[b]) {
-                              return metric == Metric::kCosine ? values[a] > values[b]
-                                                               : values[a] < values[b];
-                            }
-                            return a < b;
-                          });
+        std::partial_sort(order.begin(), order.begin() + k, order.end(), [&](int64_t a, int64_t b) {
+          if (values[a] != values[b]) {
+            return metric == Metric::kCosine ? values[a] > values[b] : values[a] < values[b];
+          }
+          return a < b;
+        });
         for (int64_t j = 0; j < k; ++j) {
           const int64_t index = order[static_cast<size_t>(j)];
           indices[begin + row][j] = index;
@@ -98,11 +96,10 @@ at::Tensor count_votes(const Neighbours& neighbours, const at::Tensor& train_lab
 
 at::Tensor weigh_votes(const Neighbours& neighbours, const at::Tensor& train_labels_N,
                        int64_t num_classes, int64_t k, double temperature) {
-  return sum_votes(neighbours, train_labels_N, num_classes, k,
-                   [&](double cosine, double nearest) {
-                     // The common factor keeps the order and avoids overflow.
-                     return std::exp((cosine - nearest) / temperature);
-                   });
+  return sum_votes(neighbours, train_labels_N, num_classes, k, [&](double cosine, double nearest) {
+    // The common factor keeps the order and avoids overflow.
+    return std::exp((cosine - nearest) / temperature);
+  });
 }
 
 void KnnOptions::describe(FieldTable& fields) {

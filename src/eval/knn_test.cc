@@ -47,8 +47,7 @@ TEST(Knn, ResultsDoNotDependOnTheBlockOfRows) {
   const at::Tensor train = torch::randn({50, 7});
   const at::Tensor test = torch::randn({600, 7});
   const Neighbours all = find_neighbours(train, test, 5, Metric::kEuclidean);
-  const Neighbours part =
-      find_neighbours(train, test.slice(0, 300, 310), 5, Metric::kEuclidean);
+  const Neighbours part = find_neighbours(train, test.slice(0, 300, 310), 5, Metric::kEuclidean);
   EXPECT_TRUE(torch::equal(all.indices_MK.slice(0, 300, 310), part.indices_MK));
   // Against plain distances.
   const at::Tensor distances = torch::cdist(test.to(torch::kDouble), train.to(torch::kDouble));
@@ -60,8 +59,8 @@ FeatureSet clusters(int64_t per_class, int64_t num_classes, uint64_t seed) {
   torch::manual_seed(seed);
   FeatureSet set;
   set.labels_N = torch::arange(num_classes).repeat({per_class});
-  set.features_ND =
-      torch::eye(num_classes, 8).repeat({per_class, 1}) * 4 + torch::randn({per_class * num_classes, 8});
+  set.features_ND = torch::eye(num_classes, 8).repeat({per_class, 1}) * 4 +
+                    torch::randn({per_class * num_classes, 8});
   return set;
 }
 

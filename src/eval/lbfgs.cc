@@ -133,8 +133,8 @@ class LineSearch {
 };
 
 struct Pair {
-  Vector step;           // s = x_next - x
-  Vector gradient_step;  // y = g_next - g
+  Vector step;                 // s = x_next - x
+  Vector gradient_step;        // y = g_next - g
   double inverse_product = 0;  // 1 / (s . y)
 };
 
@@ -150,8 +150,7 @@ Vector descent_direction(const std::deque<Pair>& pairs, const Vector& gradient) 
   }
   if (!pairs.empty()) {
     const Pair& last = pairs.back();
-    const double scale =
-        1 / (last.inverse_product * dot(last.gradient_step, last.gradient_step));
+    const double scale = 1 / (last.inverse_product * dot(last.gradient_step, last.gradient_step));
     for (double& element : direction) element *= scale;
   }
   for (size_t i = 0; i < pairs.size(); ++i) {
@@ -214,8 +213,8 @@ LbfgsResult minimize_lbfgs(const DifferentiableFunction& function, std::vector<d
     gradient = search.gradient();
     result.value = search.value();
     const double product = dot(pair.step, pair.gradient_step);
-    if (product > std::numeric_limits<double>::epsilon() *
-                      dot(pair.gradient_step, pair.gradient_step)) {
+    if (product >
+        std::numeric_limits<double>::epsilon() * dot(pair.gradient_step, pair.gradient_step)) {
       pair.inverse_product = 1 / product;
       pairs.push_back(std::move(pair));
       if (pairs.size() > static_cast<size_t>(options.history)) pairs.pop_front();

@@ -153,8 +153,7 @@ ProbeTrainer::ProbeTrainer(ProbeHead& head, const optim::LarsOptions& options)
 at::Tensor ProbeTrainer::step(const FeatureBatch& batch, double lr) {
   head_.train();
   head_.zero_grad();
-  const at::Tensor loss =
-      at::cross_entropy_loss(head_.forward(batch.features_BD), batch.labels_B);
+  const at::Tensor loss = at::cross_entropy_loss(head_.forward(batch.features_BD), batch.labels_B);
   loss.backward();
   const std::vector<at::Tensor> parameters = head_.parameters();
   for (size_t i = 0; i < views_.size(); ++i) {
@@ -182,11 +181,11 @@ LinearProbeResult train_linear_probe(TrainingFeatures& train, const FeatureSet& 
   schedule.base_lr = options.base_lr;
   schedule.base_batch = kBaseBatch;
   schedule.warmup_epochs = warmup_epochs;
-  const double peak =
-      optim::peak_learning_rate(schedule, static_cast<double>(options.batch_size));
-  log_info(fmt::format("linear probe: {} epochs of {} steps at batch size {}, learning rate {:g}, "
-                       "warm-up {:g} epochs.",
-                       options.epochs, steps_per_epoch, options.batch_size, peak, warmup_epochs));
+  const double peak = optim::peak_learning_rate(schedule, static_cast<double>(options.batch_size));
+  log_info(
+      fmt::format("linear probe: {} epochs of {} steps at batch size {}, learning rate {:g}, "
+                  "warm-up {:g} epochs.",
+                  options.epochs, steps_per_epoch, options.batch_size, peak, warmup_epochs));
 
   ProbeHead head(test.features_ND.size(1), num_classes, seed);
   head.to(device);
@@ -232,9 +231,8 @@ LinearProbeResult train_linear_probe(TrainingFeatures& train, const FeatureSet& 
     show_progress(fmt::format("linear probe: epoch {} of {}, loss {:.4f}, top-1 {:.4f}",
                               record.epoch, options.epochs, record.train_loss, record.top1));
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    result.ended_early =
-        options.max_minutes > 0 && elapsed.count() > 60 * options.max_minutes &&
-        record.epoch < options.epochs;
+    result.ended_early = options.max_minutes > 0 && elapsed.count() > 60 * options.max_minutes &&
+                         record.epoch < options.epochs;
     if (record.epoch == options.epochs || result.ended_early) {
       result.confusion = ConfusionMatrix(num_classes);
       result.confusion.add(labels, predict_classes(as_floats(scores.logits_NK), num_classes));

@@ -31,7 +31,7 @@ struct LinearProbeOptions {
   // false: no augmentation, so that training features too are computed only once. Another protocol
   // than MAE's; minutes become seconds.
   bool augment = true;
-  double max_minutes = 0;     // > 0: ends after the epoch that passes this time
+  double max_minutes = 0;  // > 0: ends after the epoch that passes this time
 
   void describe(FieldTable& fields);
   double resolved_warmup_epochs() const;
@@ -124,12 +124,12 @@ struct ProbeEpoch {
 
 struct LinearProbeResult {
   std::vector<ProbeEpoch> history;
-  Accuracy last;               // of the last epoch: the number to report
-  double best_top1 = 0;        // over epochs: a choice made on the test set, to compare with papers
+  Accuracy last;         // of the last epoch: the number to report
+  double best_top1 = 0;  // over epochs: a choice made on the test set, to compare with papers
   int64_t best_epoch = 0;
   ConfusionMatrix confusion{1};  // of the last epoch
   int64_t steps_per_epoch = 0;
-  bool ended_early = false;    // by max_minutes
+  bool ended_early = false;  // by max_minutes
 };
 
 // Throws UsageError when there would be no step, Error when the loss is not finite.

@@ -33,8 +33,8 @@ TEST(LinearProbe, FollowsTheReferenceStepByStep) {
     const double lr = optim::learning_rate_at(schedule, peak, static_cast<double>(step) / 4, 10);
     EXPECT_NEAR(lr, rates[step].item<double>(), 1e-15);
     const int64_t begin = step % 4 * 16;
-    const at::Tensor loss =
-        trainer.step({features.slice(0, begin, begin + 16), labels.slice(0, begin, begin + 16)}, lr);
+    const at::Tensor loss = trainer.step(
+        {features.slice(0, begin, begin + 16), labels.slice(0, begin, begin + 16)}, lr);
     EXPECT_NEAR(loss.item<double>(), losses[step].item<double>(), 2e-6) << step;
   }
   const auto expect_close = [&](const at::Tensor& found, const char* name) {
@@ -88,11 +88,11 @@ TEST(LinearProbe, LearnsClustersAndReportsLastAndBest) {
   LinearProbeOptions options;
   options.epochs = 60;
   options.batch_size = 128;
-  // The trust ratio lets a weight grow by about eta * lr * 10 per step: 120 steps need a large rate.
+  // The trust ratio lets a weight grow by about eta * lr * 10 per step: 120 steps need a large
+  // rate.
   options.base_lr = 50;
   CachedFeatures source(train, options.batch_size, 3, at::kCPU);
-  const LinearProbeResult result =
-      train_linear_probe(source, test, 4, options, 3, at::kCPU);
+  const LinearProbeResult result = train_linear_probe(source, test, 4, options, 3, at::kCPU);
   ASSERT_EQ(result.history.size(), 60U);
   EXPECT_EQ(result.steps_per_epoch, 2);
   EXPECT_GT(result.last.top1, 0.9);
@@ -135,7 +135,7 @@ TEST(LinearProbe, ShuffledLabelsGiveChance) {
 }
 
 TEST(LinearProbe, SmallTrainingSetsKeepTheirOnlyBatch) {
-  EXPECT_TRUE(drops_last_batch(1050, 256));   // four steps, as the reference lists for UCM
+  EXPECT_TRUE(drops_last_batch(1050, 256));  // four steps, as the reference lists for UCM
   EXPECT_TRUE(drops_last_batch(256, 256));
   EXPECT_FALSE(drops_last_batch(1000, 1024));
   EXPECT_THROW(drops_last_batch(1, 256), UsageError);

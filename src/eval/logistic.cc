@@ -14,6 +14,8 @@ namespace swath::eval {
 namespace {
 
 constexpr int64_t kNumFolds = 5;
+constexpr int64_t kMostImagesForFolds = 2000;
+constexpr double kSearchTolerance = 100;  // times that of the refit
 constexpr int64_t kHistory = 20;
 constexpr int64_t kIterationsPerScaling = 50;
 // Keeps the scale of a bias finite where its class is certain everywhere.
@@ -28,8 +30,8 @@ at::Tensor class_weights(const at::Tensor& labels_N, int64_t num_classes) {
   const int64_t low = labels_N.min().item<int64_t>();
   const int64_t high = labels_N.max().item<int64_t>();
   if (low < 0 || high >= num_classes) {
-    throw Error(fmt::format("logistic probe: labels {}..{} outside 0..{}.", low, high,
-                            num_classes - 1));
+    throw Error(
+        fmt::format("logistic probe: labels {}..{} outside 0..{}.", low, high, num_classes - 1));
   }
   return at::zeros({labels_N.size(0), num_classes}, at::kDouble)
       .scatter_(1, labels_N.unsqueeze(1), 1.0);
@@ -146,9 +148,8 @@ LogisticModel LogisticProblem::solve(double c, int64_t max_iterations, double to
     const at::Tensor biases = as_tensor(x.subspan(num_weights), {num_classes}) * scale_K;
     const at::Tensor log_probabilities =
         at::log_softmax(at::addmm(biases, rotated_NR_, weights.t()), 1);
-    const double value =
-        -(log_probabilities * targets_NK_).sum().item<double>() / total_weight_ +
-        0.5 * regularization * weights.square().sum().item<double>();
+    const double value = -(log_probabilities * targets_NK_).sum().item<double>() / total_weight_ +
+                         0.5 * regularization * weights.square().sum().item<double>();
     const at::Tensor errors_NK =
         (log_probabilities.exp() * sample_weights_N_.unsqueeze(1) - targets_NK_) / total_weight_;
     at::Tensor weight_gradient = as_tensor(gradient.first(num_weights), {num_classes, rank});
@@ -166,18 +167,17 @@ LogisticModel LogisticProblem::solve(double c, int64_t max_iterations, double to
   options.gradient_size = [&](std::span<const double> gradient) {
     const at::Tensor weights = as_tensor(gradient.first(num_weights), {num_classes, rank});
     const at::Tensor biases = as_tensor(gradient.subspan(num_weights), {num_classes});
-    return std::sqrt(((weights / scale_KR).square().sum() + (biases / scale_K).square().sum())
-                         .item<double>());
+    return std::sqrt(
+        ((weights / scale_KR).square().sum() + (biases / scale_K).square().sum()).item<double>());
   };
 
   LogisticModel model;
   while (!model.converged && model.iterations < max_iterations) {
     // The second derivative with respect to each weight where we are, brought to 1. It changes by
     // orders of magnitude on the way from "all classes alike" to separated ones.
-    const at::Tensor probabilities =
-        at::softmax(at::addmm(bias_K, rotated_NR_, weight_KR.t()), 1);
-    const at::Tensor curvatures_NK = probabilities * (1 - probabilities) *
-                                     sample_weights_N_.unsqueeze(1) / total_weight_;
+    const at::Tensor probabilities = at::softmax(at::addmm(bias_K, rotated_NR_, weight_KR.t()), 1);
+    const at::Tensor curvatures_NK =
+        probabilities * (1 - probabilities) * sample_weights_N_.unsqueeze(1) / total_weight_;
     scale_KR = (curvatures_NK.t().matmul(squares_NR) + regularization).rsqrt();
     scale_K = (curvatures_NK.sum(0) + kLeastBiasCurvature).rsqrt();
 
@@ -186,8 +186,7 @@ LogisticModel LogisticProblem::solve(double c, int64_t max_iterations, double to
     at::Tensor x_biases = as_tensor(std::span(x).subspan(num_weights), {num_classes});
     x_weights.copy_(weight_KR / scale_KR);
     x_biases.copy_(bias_K / scale_K);
-    options.max_iterations =
-        std::min(kIterationsPerScaling, max_iterations - model.iterations);
+    options.max_iterations = std::min(kIterationsPerScaling, max_iterations - model.iterations);
     const LbfgsResult result = minimize_lbfgs(function, &x, options);
     weight_KR = as_tensor(std::span(x).first(num_weights), {num_classes, rank}) * scale_KR;
     bias_K = as_tensor(std::span(x).subspan(num_weights), {num_classes}) * scale_K;
@@ -205,7 +204,7 @@ void LogisticOptions::describe(FieldTable& fields) {
   fields.add("c_min", &c_min, "smallest C (strongest regularisation)").at_least(1e-12);
   fields.add("c_max", &c_max, "largest C").at_least(1e-12);
   fields.add("validation", &validation, "how C is chosen inside the training list")
-      .one_of({"folds", "holdout"});
+      .one_of({"auto", "folds", "holdout"});
   fields.add("max_iterations", &max_iterations, "limit of L-BFGS").at_least(1);
   fields.add("tolerance", &tolerance, "gradient norm that counts as solved").at_least(1e-12);
 }
@@ -234,7 +233,10 @@ LogisticSelection select_logistic(const at::Tensor& features_ND, const at::Tenso
   if (selection.candidates.size() > 1) {
     const std::vector<int64_t> folds =
         stratified_folds(as_integers(labels_N), num_classes, kNumFolds, seed);
-    const int64_t num_validated = options.validation == "holdout" ? 1 : kNumFolds;
+    const bool is_holdout =
+        options.validation == "holdout" ||
+        (options.validation == "auto" && labels_N.size(0) > kMostImagesForFolds);
+    const int64_t num_validated = is_holdout ? 1 : kNumFolds;
     std::vector<int64_t> num_correct(selection.candidates.size());
     int64_t num_validation = 0;
     for (int64_t fold = 0; fold < num_validated; ++fold) {
@@ -251,8 +253,8 @@ LogisticSelection select_logistic(const at::Tensor& features_ND, const at::Tenso
       Fitter fitter(features_ND.index_select(0, inside_indices),
                     labels_N.index_select(0, inside_indices), num_classes, standardize);
       for (size_t i = 0; i < selection.candidates.size(); ++i) {
-        const LogisticModel model =
-            fitter.fit(selection.candidates[i], options.max_iterations, options.tolerance);
+        const LogisticModel model = fitter.fit(selection.candidates[i], options.max_iterations,
+                                               kSearchTolerance * options.tolerance);
         const at::Tensor logits = model.logits(validation);
         for (const uint8_t hit :
              is_among_top_k(as_floats(logits), as_integers(truth), num_classes, 1)) {
@@ -282,8 +284,8 @@ Json run_logistic(const FeatureSet& train, const FeatureSet& test, int64_t num_c
                   const LogisticOptions& options, uint64_t seed, std::vector<uint8_t>* is_correct) {
   Json report;
   for (const bool standardize : {false, true}) {
-    const LogisticSelection selection = select_logistic(
-        train.features_ND, train.labels_N, num_classes, standardize, options, seed);
+    const LogisticSelection selection =
+        select_logistic(train.features_ND, train.labels_N, num_classes, standardize, options, seed);
     const at::Tensor logits = selection.model.logits(test.features_ND);
     const auto labels = as_integers(test.labels_N);
     const Accuracy accuracy = measure_accuracy(as_floats(logits), labels, num_classes);

@@ -34,9 +34,9 @@ struct LogisticModel {
 // Features prepared once to be solved for many values of C.
 //
 // Inside, features are centred and turned into the eigenvectors of their covariance, and every now
-// and then each weight is scaled to unit second derivative. The bias is free and |W| does not change
-// under a rotation, so the objective is the same; the number of iterations falls by an order of
-// magnitude on the raw features of a transformer, whose scales differ widely.
+// and then each weight is scaled to unit second derivative. The bias is free and |W| does not
+// change under a rotation, so the objective is the same; the number of iterations falls by an order
+// of magnitude on the raw features of a transformer, whose scales differ widely.
 class LogisticProblem {
  public:
   // Class indices (n) int64. Throws Error for labels outside 0..K-1, or features not finite.
@@ -62,12 +62,16 @@ class LogisticProblem {
 };
 
 struct LogisticOptions {
-  int64_t num_c = 20;         // log-spaced from c_min to c_max
+  int64_t num_c = 20;  // log-spaced from c_min to c_max
   double c_min = 1e-7;
   double c_max = 1e2;
-  std::string validation = "folds";  // folds: 5-fold stratified; holdout: 80/20
-  int64_t max_iterations = 2000;     // of the search; the refit may take twice as many
-  double tolerance = 1e-6;           // on the gradient's norm
+  // folds: 5-fold stratified; holdout: 80/20; auto: folds up to 2000 images, where a fifth alone
+  // would be a coarse measure, holdout above.
+  std::string validation = "auto";
+  int64_t max_iterations = 2000;  // of the search; the refit may take twice as many
+  // On the gradient's norm, of the refit. The search, of which only the order of accuracies is
+  // used, ends at a hundred times that.
+  double tolerance = 1e-6;
 
   void describe(FieldTable& fields);
 };

@@ -25,8 +25,10 @@ TEST(Logistic, AgreesWithScikitLearn) {
     EXPECT_LT(error, 2e-4 * expected.abs().max().item<double>()) << name;
     const at::Tensor probabilities =
         torch::softmax(model.logits(read_tensor(fixture, "test")).to(torch::kDouble), 1);
-    EXPECT_LT((probabilities - read_tensor(fixture, prefix + "probabilities"))
-                  .abs().max().item<double>(), 2e-5) << name;
+    EXPECT_LT(
+        (probabilities - read_tensor(fixture, prefix + "probabilities")).abs().max().item<double>(),
+        2e-5)
+        << name;
   }
 }
 
@@ -65,8 +67,7 @@ TEST(Logistic, SolvesTheDocumentedObjective) {
   const LogisticModel model = LogisticProblem(toy.features, toy.labels, 3).solve(c, 2000, 1e-9);
   const at::Tensor weight = model.weight_KD.clone().requires_grad_();
   const at::Tensor bias = model.bias_K.clone().requires_grad_();
-  const at::Tensor logits =
-      torch::addmm(bias, toy.features.to(torch::kDouble), weight.t());
+  const at::Tensor logits = torch::addmm(bias, toy.features.to(torch::kDouble), weight.t());
   const at::Tensor value =
       torch::cross_entropy_loss(logits, toy.labels) + weight.square().sum() / (2 * c * 60);
   EXPECT_NEAR(value.item<double>(), model.loss, 1e-10);
@@ -79,8 +80,7 @@ TEST(Logistic, MoreFeaturesThanSamples) {
   const Toy toy = make_toy(12, 40, 5);
   const LogisticModel model = LogisticProblem(toy.features, toy.labels, 3).solve(1.0, 2000, 1e-9);
   const at::Tensor weight = model.weight_KD.clone().requires_grad_();
-  const at::Tensor logits =
-      torch::addmm(model.bias_K, toy.features.to(torch::kDouble), weight.t());
+  const at::Tensor logits = torch::addmm(model.bias_K, toy.features.to(torch::kDouble), weight.t());
   (torch::cross_entropy_loss(logits, toy.labels) + weight.square().sum() / (2 * 12)).backward();
   EXPECT_LT(weight.grad().abs().max().item<double>(), 1e-7);
 }

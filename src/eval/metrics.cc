@@ -14,8 +14,8 @@ namespace {
 
 void check_scores(std::span<const float> scores, int64_t num_classes) {
   if (num_classes < 1 || scores.size() % static_cast<size_t>(num_classes) != 0) {
-    throw Error(fmt::format("metrics: {} scores are no rows of {} classes.", scores.size(),
-                            num_classes));
+    throw Error(
+        fmt::format("metrics: {} scores are no rows of {} classes.", scores.size(), num_classes));
   }
   for (size_t i = 0; i < scores.size(); ++i) {
     if (!std::isfinite(scores[i])) {
@@ -221,8 +221,8 @@ Interval bootstrap_interval(std::span<const uint8_t> is_correct, uint64_t seed,
 PairedDifference paired_bootstrap(std::span<const uint8_t> a, std::span<const uint8_t> b,
                                   uint64_t seed, int64_t num_resamples) {
   if (a.size() != b.size()) {
-    throw Error(fmt::format("metrics: a paired comparison of {} images with {}.", a.size(),
-                            b.size()));
+    throw Error(
+        fmt::format("metrics: a paired comparison of {} images with {}.", a.size(), b.size()));
   }
   const auto n = static_cast<int64_t>(a.size());
   PairedDifference result;

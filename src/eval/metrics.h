@@ -27,7 +27,7 @@ double fraction_of(std::span<const uint8_t> is_correct);
 
 struct Accuracy {
   double top1 = 0;
-  double top5 = 0;  // top-K when there are fewer than five classes
+  double top5 = 0;                  // top-K when there are fewer than five classes
   std::vector<uint8_t> is_correct;  // per image, top-1: what bootstrap intervals resample
 };
 Accuracy measure_accuracy(std::span<const float> scores, std::span<const int64_t> labels,
@@ -98,7 +98,7 @@ struct MeanAndSd {
 };
 MeanAndSd mean_and_sd(std::span<const double> values);
 
-Json to_json(const Interval& interval);    // [low, high]
-Json to_json(const MeanAndSd& summary);    // {"mean", "sd", "count"}
+Json to_json(const Interval& interval);  // [low, high]
+Json to_json(const MeanAndSd& summary);  // {"mean", "sd", "count"}
 
 }  // namespace swath::eval

@@ -49,10 +49,10 @@ at::Tensor predict(const LogisticModel& model, const PixelSet& set,
   std::vector<at::Tensor> predictions;
   for (size_t begin = 0; begin < images.size(); begin += kImagesPerBlock) {
     const size_t end = std::min(images.size(), begin + size_t{kImagesPerBlock});
-    const at::Tensor block = at::tensor(
-        std::vector<int64_t>(images.begin() + static_cast<std::ptrdiff_t>(begin),
-                             images.begin() + static_cast<std::ptrdiff_t>(end)),
-        at::kLong);
+    const at::Tensor block =
+        at::tensor(std::vector<int64_t>(images.begin() + static_cast<std::ptrdiff_t>(begin),
+                                        images.begin() + static_cast<std::ptrdiff_t>(end)),
+                   at::kLong);
     const at::Tensor tokens = set.tokens_NLD.index_select(0, block);
     const at::Tensor logits = model.logits(tokens.flatten(0, 1))
                                   .view({tokens.size(0), side, side, num_classes})
@@ -125,8 +125,7 @@ PixelProbeResult run_pixel_probe(const PixelSet& train, const PixelSet& test, in
       const auto image = static_cast<int64_t>(order(static_cast<uint64_t>(i)));
       (i % kHoldoutPart == 0 ? outside : inside).push_back(image);
     }
-    const LogisticProblem problem =
-        problem_of(train, at::tensor(inside, at::kLong), num_classes);
+    const LogisticProblem problem = problem_of(train, at::tensor(inside, at::kLong), num_classes);
     LogisticModel model;
     double best = -1;
     for (const double c : options.c_values) {
@@ -144,8 +143,8 @@ PixelProbeResult run_pixel_probe(const PixelSet& train, const PixelSet& test, in
   const LogisticModel model = problem_of(train, at::tensor(all, at::kLong), num_classes)
                                   .solve(result.c, options.max_iterations, options.tolerance);
   result.confusion = ConfusionMatrix(num_classes);
-  result.predictions_NHW = predict(model, test, first_numbers(test.tokens_NLD.size(0)),
-                                   num_classes, &result.confusion);
+  result.predictions_NHW =
+      predict(model, test, first_numbers(test.tokens_NLD.size(0)), num_classes, &result.confusion);
   if (result.confusion.total() == 0) throw Error("pixel probe: no labelled pixel to test on.");
   result.mean_iou = result.confusion.mean_iou();
   result.pixel_accuracy = result.confusion.accuracy();

@@ -4,8 +4,8 @@
 // n images, L = g * g patches in row-major order, D token width, H = W raster side, K classes.
 //
 // Training: a patch's target is the share of each class among its labelled pixels, which gives the
-// same solution as one sample per pixel. Prediction: the patches' logits are interpolated bilinearly
-// to the raster (pixel centres as corners are not aligned), then the best class wins.
+// same solution as one sample per pixel. Prediction: the patches' logits are interpolated
+// bilinearly to the raster (pixel centres as corners are not aligned), then the best class wins.
 #pragma once
 
 #include <ATen/core/Tensor.h>

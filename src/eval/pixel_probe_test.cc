@@ -28,10 +28,8 @@ PixelSet toy(int64_t images, uint64_t seed, bool informative = true) {
   PixelSet set;
   set.tokens_NLD = torch::randn({images, 4, 5}) * 0.3;
   if (informative) set.tokens_NLD.slice(2, 0, 3) += torch::one_hot(classes, 3) * 3;
-  set.labels_NHW = classes.view({images, 2, 2})
-                       .to(torch::kByte)
-                       .repeat_interleave(4, 1)
-                       .repeat_interleave(4, 2);
+  set.labels_NHW =
+      classes.view({images, 2, 2}).to(torch::kByte).repeat_interleave(4, 1).repeat_interleave(4, 2);
   return set;
 }
 

@@ -126,8 +126,7 @@ Measured measure_encoder(models::Encoder& encoder, const ProbeInputs& inputs,
       loader_options.batch_size = options.linear.batch_size;
       loader_options.workers = options.features.workers;
       loader_options.skip_bad = options.features.skip_bad;
-      loader_options.drop_last =
-          drops_last_batch(inputs.train->size(), options.linear.batch_size);
+      loader_options.drop_last = drops_last_batch(inputs.train->size(), options.linear.batch_size);
       const data::Transform training(options.transform.for_training(size, inputs.bands),
                                      inputs.normalization);
       data::Loader loader(inputs.train, training, loader_options, inputs.seed, inputs.device);
@@ -169,9 +168,8 @@ Measured measure_band_statistics(const ProbeInputs& inputs,
   Measured measured;
   measure_cached(train, test, options, cached, inputs.train->class_names(), inputs.seed, &measured);
   set_main_numbers(cached, &measured.report);
-  measured.report["majority_class"] =
-      majority_class_top1(train.labels_N, test.labels_N,
-                          static_cast<int64_t>(inputs.train->class_names().size()));
+  measured.report["majority_class"] = majority_class_top1(
+      train.labels_N, test.labels_N, static_cast<int64_t>(inputs.train->class_names().size()));
   return measured;
 }
 
@@ -186,17 +184,17 @@ at::Tensor read_rasters(const data::Dataset& images, const data::Dataset& raster
     const std::string name = images.sample(i).name;
     const auto found = index_by_name.find(stem(name));
     if (found == index_by_name.end()) {
-      throw UsageError(fmt::format("pixel probe: {} has no label raster for {}.",
-                                   rasters.description(), name),
-                       "images and label rasters go together by name.");
+      throw UsageError(
+          fmt::format("pixel probe: {} has no label raster for {}.", rasters.description(), name),
+          "images and label rasters go together by name.");
     }
     const data::ImageSource source = rasters.source(found->second, &scratch);
     const data::Image raster = data::decode_image(source);
     if (raster.bands != 1 || raster.type != data::PixelType::kUint8) {
-      throw UsageError(fmt::format("pixel probe: {} has {} bands of {}; label rasters have one of "
-                                   "uint8.",
-                                   source.name, raster.bands,
-                                   data::pixel_type_name(raster.type)));
+      throw UsageError(
+          fmt::format("pixel probe: {} has {} bands of {}; label rasters have one of "
+                      "uint8.",
+                      source.name, raster.bands, data::pixel_type_name(raster.type)));
     }
     at::Tensor pixels = at::empty({raster.height, raster.width}, at::kByte);
     std::copy_n(raster.as<uint8_t>(), raster.width * raster.height,
@@ -239,8 +237,8 @@ PixelImages open_pixel_images(const std::shared_ptr<const data::Dataset>& images
 Json measure_pixels(const ProbeInputs& inputs, const ProbeOptions& options) {
   std::vector<std::string> class_names = inputs.train->class_names();
   const PixelDataOptions& pixels = options.pixels;
-  const PixelImages train = open_pixel_images(inputs.train, pixels.train_labels,
-                                              pixels.most_images, inputs.seed, &class_names);
+  const PixelImages train = open_pixel_images(inputs.train, pixels.train_labels, pixels.most_images,
+                                              inputs.seed, &class_names);
   const PixelImages test = open_pixel_images(inputs.test, pixels.test_labels, pixels.most_images,
                                              inputs.seed, &class_names);
   const ModelSpec& spec = inputs.encoder->spec();
@@ -267,18 +265,18 @@ Json measure_pixels(const ProbeInputs& inputs, const ProbeOptions& options) {
     if (inputs.untrained != nullptr) {
       report["baselines"]["untrained"] = measure_tokens(*inputs.untrained);
     }
-    report["baselines"]["band_statistics"] = measure(
-        band_statistics_per_patch(train.images, transform, spec.patch, options.features),
-        band_statistics_per_patch(test.images, transform, spec.patch, options.features));
+    report["baselines"]["band_statistics"] =
+        measure(band_statistics_per_patch(train.images, transform, spec.patch, options.features),
+                band_statistics_per_patch(test.images, transform, spec.patch, options.features));
   }
   return report;
 }
 
 void check_labels(const data::Dataset& dataset, const char* role) {
   if (dataset.class_names().empty()) {
-    throw UsageError(fmt::format("probe: the {} data ({}) has no labels.", role,
-                                 dataset.description()),
-                     "use a folder per class, a list file with class indices, or labelled shards.");
+    throw UsageError(
+        fmt::format("probe: the {} data ({}) has no labels.", role, dataset.description()),
+        "use a folder per class, a list file with class indices, or labelled shards.");
   }
   for (int64_t i = 0; i < dataset.size(); ++i) {
     const data::Sample sample = dataset.sample(i);
@@ -310,7 +308,8 @@ void collect_numbers(const Json& json, const std::string& prefix, int depth,
 }  // namespace
 
 void ProbeTransformOptions::describe(FieldTable& fields) {
-  fields.add("evaluation", &evaluation, "short side to size / resize_ratio and centre crop; or none")
+  fields
+      .add("evaluation", &evaluation, "short side to size / resize_ratio and centre crop; or none")
       .one_of({"center_crop", "none"});
   fields.add("resize_ratio", &resize_ratio, "centre crop's size over the short side before it")
       .at_least(0.1)
@@ -334,8 +333,8 @@ data::TransformOptions ProbeTransformOptions::for_evaluation(
   return options;
 }
 
-data::TransformOptions ProbeTransformOptions::for_training(int64_t size,
-                                                           const std::vector<int64_t>& bands) const {
+data::TransformOptions ProbeTransformOptions::for_training(
+    int64_t size, const std::vector<int64_t>& bands) const {
   data::TransformOptions options;
   options.kind = "probe_crop";
   options.size = size;
@@ -380,10 +379,10 @@ std::shared_ptr<const data::Dataset> with_classes_of(
     class_by_test_class.push_back(found - train.class_names().begin());
   }
   if (!unknown.empty()) {
-    throw UsageError(fmt::format("probe: the training data ({}) does not know classes of the test "
-                                 "data ({}): {}.",
-                                 train.description(), test->description(),
-                                 fmt::join(unknown, ", ")));
+    throw UsageError(
+        fmt::format("probe: the training data ({}) does not know classes of the test "
+                    "data ({}): {}.",
+                    train.description(), test->description(), fmt::join(unknown, ", ")));
   }
   std::vector<int64_t> indices;
   std::vector<int64_t> labels;
@@ -405,8 +404,8 @@ void check_bands(const ModelSpec& spec, const data::Normalization& normalization
                      "use the bands and the statistics that are stored with the checkpoint.");
   }
   if (!bands.empty() && static_cast<int64_t>(bands.size()) != spec.channels) {
-    throw UsageError(fmt::format("{} reads {} bands, {} are selected.", spec.name, spec.channels,
-                                 bands.size()));
+    throw UsageError(
+        fmt::format("{} reads {} bands, {} are selected.", spec.name, spec.channels, bands.size()));
   }
 }
 
@@ -421,8 +420,8 @@ Json run_probe(const ProbeInputs& inputs, const ProbeOptions& options) {
   const std::shared_ptr<const data::Dataset> test = with_classes_of(inputs.test, *inputs.train);
 
   const std::string weights_before = hash_of_weights(inputs.encoder->module());
-  log_info(fmt::format("probe: {} training and {} test images of {} classes.",
-                       inputs.train->size(), test->size(), inputs.train->class_names().size()));
+  log_info(fmt::format("probe: {} training and {} test images of {} classes.", inputs.train->size(),
+                       test->size(), inputs.train->class_names().size()));
   const Measured model = measure_encoder(*inputs.encoder, inputs, test, options, methods);
   Json report = model.report;
   report["classes"] = inputs.train->class_names().size();

@@ -71,8 +71,8 @@ TEST(Probe, LinearReportHasTheContractsKeysAndBaselines) {
   EXPECT_TRUE(report["baselines"]["band_statistics"]["top1"].is_number());
   EXPECT_DOUBLE_EQ(report["baselines"]["majority_class"].get<double>(), 0.25);
   EXPECT_NEAR(report["versus"]["untrained"]["difference"].get<double>(),
-              report["top1"].get<double>() -
-                  report["baselines"]["untrained"]["top1"].get<double>(), 1e-12);
+              report["top1"].get<double>() - report["baselines"]["untrained"]["top1"].get<double>(),
+              1e-12);
 }
 
 TEST(Probe, AllMethodsOnCachedFeatures) {
@@ -157,7 +157,8 @@ TEST(Probe, EveryKeyOfTheTableIsUnique) {
   ProbeOptions options;
   const FieldTable fields = make_field_table(options);
   std::set<std::string> keys;
-  for (const Field& field : fields.fields()) EXPECT_TRUE(keys.insert(field.key()).second) << field.key();
+  for (const Field& field : fields.fields())
+    EXPECT_TRUE(keys.insert(field.key()).second) << field.key();
 }
 
 }  // namespace

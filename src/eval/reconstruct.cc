@@ -25,8 +25,8 @@ std::vector<int64_t> bands_shown(const ReconstructOptions& options, int64_t chan
     bands = channels >= 3 ? std::vector<int64_t>{0, 1, 2} : std::vector<int64_t>{0};
   }
   if (bands.size() != 1 && bands.size() != 3) {
-    throw UsageError(fmt::format("reconstruct: rgb names {} bands; it takes one or three.",
-                                 bands.size()));
+    throw UsageError(
+        fmt::format("reconstruct: rgb names {} bands; it takes one or three.", bands.size()));
   }
   for (const int64_t band : bands) {
     if (band < 0 || band >= channels) {
@@ -79,13 +79,11 @@ data::Image draw_grid(const at::Tensor& original_NCHW, const at::Tensor& reconst
   const int64_t side = original_NCHW.size(2);
   const std::vector<int64_t> bands = bands_shown(options, original_NCHW.size(1));
   const at::Tensor original = stretch(original_NCHW, original_NCHW, bands, options);
-  const at::Tensor reconstruction =
-      stretch(reconstruction_NCHW, original_NCHW, bands, options);
+  const at::Tensor reconstruction = stretch(reconstruction_NCHW, original_NCHW, bands, options);
   const at::Tensor masked =
       at::where(removed_NHW.unsqueeze(1), at::full({}, kRemovedGray, at::kByte), original);
-  const int64_t zoom = options.zoom > 0
-                           ? options.zoom
-                           : std::max<int64_t>(1, (kLeastPictureSide + side - 1) / side);
+  const int64_t zoom =
+      options.zoom > 0 ? options.zoom : std::max<int64_t>(1, (kLeastPictureSide + side - 1) / side);
   const int64_t cell = side * zoom + options.gap;
 
   const int64_t width = 3 * cell + options.gap;
@@ -94,10 +92,9 @@ data::Image draw_grid(const at::Tensor& original_NCHW, const at::Tensor& reconst
   const at::Tensor columns[] = {original, masked, reconstruction};
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t column = 0; column < 3; ++column) {
-      const at::Tensor picture = columns[column][row]
-                                     .repeat_interleave(zoom, 1)
-                                     .repeat_interleave(zoom, 2)
-                                     .permute({1, 2, 0});
+      const at::Tensor picture =
+          columns[column][row].repeat_interleave(zoom, 1).repeat_interleave(zoom, 2).permute(
+              {1, 2, 0});
       canvas.narrow(0, options.gap + row * cell, side * zoom)
           .narrow(1, options.gap + column * cell, side * zoom)
           .copy_(picture);
@@ -151,11 +148,10 @@ Json run_reconstruct(const ReconstructInputs& inputs, const ReconstructOptions& 
   const at::Tensor original = result.original.to(at::kCPU, at::kFloat);
   const at::Tensor reconstruction = result.reconstruction.to(at::kCPU, at::kFloat);
   const models::VitDimensions& dimensions = mae.dimensions();
-  const at::Tensor removed =
-      (ops::masking_from_noise(noise_BN, dimensions.num_kept()).mask_BN > 0)
-          .view({count, dimensions.grid(), dimensions.grid()})
-          .repeat_interleave(dimensions.patch, 1)
-          .repeat_interleave(dimensions.patch, 2);
+  const at::Tensor removed = (ops::masking_from_noise(noise_BN, dimensions.num_kept()).mask_BN > 0)
+                                 .view({count, dimensions.grid(), dimensions.grid()})
+                                 .repeat_interleave(dimensions.patch, 1)
+                                 .repeat_interleave(dimensions.patch, 2);
   const at::Tensor removed_values = removed.unsqueeze(1).expand_as(original);
   const double squared_error =
       (reconstruction - original).square().masked_select(removed_values).mean().item<double>();
@@ -166,8 +162,8 @@ Json run_reconstruct(const ReconstructInputs& inputs, const ReconstructOptions& 
   };
   const at::Tensor mean = to_band(inputs.normalization.mean);
   const at::Tensor deviation = to_band(inputs.normalization.standard_deviation);
-  const data::Image grid = draw_grid(original * deviation + mean,
-                                     reconstruction * deviation + mean, removed, options);
+  const data::Image grid =
+      draw_grid(original * deviation + mean, reconstruction * deviation + mean, removed, options);
   data::write_png(png_path, grid);
 
   std::vector<std::string> names;

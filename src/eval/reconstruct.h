@@ -23,15 +23,15 @@ namespace swath::eval {
 
 struct ReconstructOptions {
   int64_t samples = 8;
-  // Bands shown as red, green and blue, counted in the model's input; one band is shown gray. Empty:
-  // 0, 1, 2, or gray for fewer than three bands.
+  // Bands shown as red, green and blue, counted in the model's input; one band is shown gray.
+  // Empty: 0, 1, 2, or gray for fewer than three bands.
   std::vector<int64_t> rgb;
   // Per band, these percentiles of the original pictures become black and white. 0 and 100 show the
   // full range; uint8 imagery of three bands that fills 0..255 looks best with them.
   double low_percentile = 1;
   double high_percentile = 99;
-  int64_t zoom = 0;   // pixels of the picture per pixel of the image; 0: so that it is 128 or more
-  int64_t gap = 4;    // white pixels between pictures
+  int64_t zoom = 0;  // pixels of the picture per pixel of the image; 0: so that it is 128 or more
+  int64_t gap = 4;   // white pixels between pictures
 
   void describe(FieldTable& fields);
 };
@@ -48,7 +48,7 @@ struct ReconstructInputs {
   // Of evaluation: center_crop or none, with the model's size. Flips and turns are switched off.
   data::TransformOptions transform;
   c10::Device device = c10::Device(c10::kCPU);
-  uint64_t seed = 0;                 // of the choice of samples and of the masks
+  uint64_t seed = 0;  // of the choice of samples and of the masks
 };
 
 // Writes the grid as PNG. {"images": [path], "samples": [names], "rgb": [bands],

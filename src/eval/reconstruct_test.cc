@@ -19,9 +19,8 @@ const uint8_t* pixel(const data::Image& image, int64_t x, int64_t y) {
 
 TEST(Reconstruct, GridByHand) {
   // Two pixels high and wide, three bands; the first band runs from 0 to 3.
-  const at::Tensor original =
-      torch::tensor({{{{0.0F, 1.0F}, {2.0F, 3.0F}}, {{5.0F, 5.0F}, {5.0F, 6.0F}},
-                      {{0.0F, 0.0F}, {1.0F, 1.0F}}}});
+  const at::Tensor original = torch::tensor(
+      {{{{0.0F, 1.0F}, {2.0F, 3.0F}}, {{5.0F, 5.0F}, {5.0F, 6.0F}}, {{0.0F, 0.0F}, {1.0F, 1.0F}}}});
   const at::Tensor reconstruction = original + 100;
   const at::Tensor removed = torch::tensor({{{true, false}, {false, false}}});
   ReconstructOptions options;
@@ -34,13 +33,13 @@ TEST(Reconstruct, GridByHand) {
   EXPECT_EQ(grid.height, 5 + 1);
   EXPECT_EQ(pixel(grid, 0, 0)[0], 255);  // the gap
   EXPECT_EQ(pixel(grid, 1, 1)[0], 0);
-  EXPECT_EQ(pixel(grid, 2, 2)[0], 0);    // enlarged
-  EXPECT_EQ(pixel(grid, 3, 1)[0], 85);   // 1 / 3 of 255
+  EXPECT_EQ(pixel(grid, 2, 2)[0], 0);   // enlarged
+  EXPECT_EQ(pixel(grid, 3, 1)[0], 85);  // 1 / 3 of 255
   EXPECT_EQ(pixel(grid, 3, 3)[1], 255);
   EXPECT_EQ(pixel(grid, 1, 3)[2], 255);
-  EXPECT_EQ(pixel(grid, 6, 1)[0], 128);  // removed
-  EXPECT_EQ(pixel(grid, 8, 1)[0], 85);   // kept
-  EXPECT_EQ(pixel(grid, 11, 1)[0], 255); // far too bright: clipped
+  EXPECT_EQ(pixel(grid, 6, 1)[0], 128);   // removed
+  EXPECT_EQ(pixel(grid, 8, 1)[0], 85);    // kept
+  EXPECT_EQ(pixel(grid, 11, 1)[0], 255);  // far too bright: clipped
 
   options.rgb = {1};
   EXPECT_EQ(pixel(draw_grid(original, reconstruction, removed, options), 3, 3)[0], 255);

@@ -28,8 +28,8 @@ class ToyDataset : public data::Dataset {
     data::Sample sample;
     sample.id = static_cast<uint64_t>(index) * 7919 + 13;
     sample.label = index % num_classes_;
-    sample.name = fmt::format("{}/image_{}.png", class_names_[static_cast<size_t>(sample.label)],
-                              index);
+    sample.name =
+        fmt::format("{}/image_{}.png", class_names_[static_cast<size_t>(sample.label)], index);
     return sample;
   }
   data::ImageSource source(int64_t index, std::vector<std::byte>*) const override {

@@ -34,14 +34,13 @@ bool is_pickle(const std::filesystem::path& path) {
 [[noreturn]] void throw_conversion_error(const std::filesystem::path& path) {
   const std::string from = path.string();
   const std::string to = std::filesystem::path(path).replace_extension(".safetensors").string();
-  throw Error(
-      fmt::format("{} is a Python pickle, not safetensors.", from),
-      fmt::format("convert it once with Python (packages torch and safetensors):\n"
-                  "  import torch, safetensors.torch as s; d = torch.load(\"{}\", "
-                  "map_location=\"cpu\"); d = d.get(\"model\", d)\n"
-                  "  s.save_file({{k: v.contiguous() for k, v in d.items() if "
-                  "torch.is_tensor(v)}}, \"{}\")",
-                  from, to));
+  throw Error(fmt::format("{} is a Python pickle, not safetensors.", from),
+              fmt::format("convert it once with Python (packages torch and safetensors):\n"
+                          "  import torch, safetensors.torch as s; d = torch.load(\"{}\", "
+                          "map_location=\"cpu\"); d = d.get(\"model\", d)\n"
+                          "  s.save_file({{k: v.contiguous() for k, v in d.items() if "
+                          "torch.is_tensor(v)}}, \"{}\")",
+                          from, to));
 }
 
 // Files wrap the same names differently.
@@ -58,7 +57,9 @@ bool may_be_missing(const std::string& name, bool file_has_fc_norm) {
          (file_has_fc_norm && name.starts_with("norm."));
 }
 
-std::string shape_text(at::IntArrayRef shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
+std::string shape_text(at::IntArrayRef shape) {
+  return fmt::format("({})", fmt::join(shape, ", "));
+}
 
 int64_t side_of_grid(const at::Tensor& table, const std::string& origin) {
   const int64_t patches = table.size(1) - 1;
@@ -81,9 +82,8 @@ at::Tensor resample_position(const at::Tensor& table, int64_t from, int64_t to) 
 void log_names(const std::string& path, const char* what, const std::vector<std::string>& names) {
   if (names.empty()) return;
   constexpr size_t kShown = 8;
-  const std::vector<std::string> shown(names.begin(),
-                                       names.begin() + static_cast<int64_t>(
-                                                           std::min(names.size(), kShown)));
+  const std::vector<std::string> shown(
+      names.begin(), names.begin() + static_cast<int64_t>(std::min(names.size(), kShown)));
   log_info(fmt::format("{}: {} {}: {}{}", path, names.size(), what, fmt::join(shown, ", "),
                        names.size() > kShown ? ", ..." : ""));
 }
@@ -157,8 +157,8 @@ Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
     const auto found = entries.find(name);
     if (found == entries.end()) {
       if (!may_be_missing(name, file_has_fc_norm)) {
-        throw Error(fmt::format("{} has no tensor {}; its {} tensors are not those of {}.",
-                                origin, name, entries.size(), dimensions.name),
+        throw Error(fmt::format("{} has no tensor {}; its {} tensors are not those of {}.", origin,
+                                name, entries.size(), dimensions.name),
                     "check model.name and its sizes against the file.");
       }
       missing.push_back(name);
@@ -174,8 +174,8 @@ Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
       const bool recompute = name == "decoder_pos_embed" || options.position == "recompute";
       source = recompute ? ops::sincos_position_table(target.size(2), to, to)
                          : resample_position(source, from, to);
-      log_info(fmt::format("{}: {} of a grid of {} x {} is {} for {} x {}.", origin, name,
-                           from, from, recompute ? "recomputed" : "resampled (bicubic)", to, to));
+      log_info(fmt::format("{}: {} of a grid of {} x {} is {} for {} x {}.", origin, name, from,
+                           from, recompute ? "recomputed" : "resampled (bicubic)", to, to));
       resampled.push_back(name);
     }
     if (source.sizes() != target.sizes()) {
@@ -184,10 +184,10 @@ Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
         missing.push_back(name);
         continue;
       }
-      throw Error(fmt::format("{}: {} has the shape {}, the model {} wants {}.", origin,
-                              name, shape_text(source.sizes()), dimensions.name,
-                              shape_text(target.sizes())),
-                  "set model.name, model.patch, model.channels and the other sizes to the file's.");
+      throw Error(
+          fmt::format("{}: {} has the shape {}, the model {} wants {}.", origin, name,
+                      shape_text(source.sizes()), dimensions.name, shape_text(target.sizes())),
+          "set model.name, model.patch, model.channels and the other sizes to the file's.");
     }
     target.copy_(source);
     ++filled;

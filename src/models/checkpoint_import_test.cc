@@ -123,8 +123,7 @@ TEST_F(CheckpointImport, ClassifierTakesAnEncoderAndAnotherHead) {
   EXPECT_EQ(report["unmatched"].size(), 2);
   // And the other way: an average-pooled file in an encoder with a norm of its own.
   const auto encoder = make_encoder(small_model(), 3);
-  const Json other =
-      load_pretrained(*encoder, encoder->dimensions(), file("seven.safetensors"));
+  const Json other = load_pretrained(*encoder, encoder->dimensions(), file("seven.safetensors"));
   EXPECT_EQ(other["missing"], Json::array({"norm.weight", "norm.bias"}));
 }
 
@@ -151,8 +150,8 @@ TEST_F(CheckpointImport, PositionTableIsResampled) {
   ImportOptions recompute;
   recompute.position = "recompute";
   load_pretrained(*mae, mae->dimensions(), file("8x8.safetensors"), recompute);
-  EXPECT_TRUE(at::equal(mae->named_parameters()["pos_embed"],
-                        ops::sincos_position_table(32, 12, 12)));
+  EXPECT_TRUE(
+      at::equal(mae->named_parameters()["pos_embed"], ops::sincos_position_table(32, 12, 12)));
 }
 
 std::string failure(torch::nn::Module& module, const VitDimensions& dimensions,

@@ -99,12 +99,11 @@ LossResult Classifier::loss(const Batch& batch, UnitRunner& runner) {
 LossResult Classifier::loss(const Batch& batch, const at::Tensor& targets_BK, UnitRunner& runner) {
   const at::Tensor logits_BK =
       model_->forward_logits(batch.images_BCHW, drop_path_scales(batch), runner);
-  const at::Tensor logits = logits_BK.scalar_type() == at::kDouble ? logits_BK
-                                                                   : logits_BK.to(at::kFloat);
+  const at::Tensor logits =
+      logits_BK.scalar_type() == at::kDouble ? logits_BK : logits_BK.to(at::kFloat);
   const at::Tensor targets = targets_BK.to(logits.scalar_type());
   const at::Tensor loss = -(targets * at::log_softmax(logits, -1)).sum(-1).mean();
-  const at::Tensor top1 =
-      (logits.detach().argmax(-1) == targets.argmax(-1)).to(at::kFloat).mean();
+  const at::Tensor top1 = (logits.detach().argmax(-1) == targets.argmax(-1)).to(at::kFloat).mean();
   return {loss, {{"top1", top1}}};
 }
 

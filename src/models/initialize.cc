@@ -20,10 +20,9 @@ constexpr int64_t kPiece = int64_t{1} << 18;
 
 template <class Draw>
 void fill(const std::string& name, const at::Tensor& parameter, uint64_t seed, const Draw& draw) {
-  const at::Tensor values =
-      at::empty(parameter.sizes(), at::TensorOptions(parameter.scalar_type() == at::kDouble
-                                                         ? at::kDouble
-                                                         : at::kFloat));
+  const at::Tensor values = at::empty(
+      parameter.sizes(),
+      at::TensorOptions(parameter.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
   const int64_t count = values.numel();
   const uint64_t id = xxh3(std::string_view(name));
   const auto fill_pieces = [&](auto* data) {

@@ -52,10 +52,10 @@ Mae::Mae(VitDimensions dimensions, uint64_t seed)
   cls_token_ = register_parameter("cls_token", torch::empty({1, 1, d.width}));
   pos_embed_ = register_parameter("pos_embed", torch::empty({1, tokens, d.width}), false);
   mask_token_ = register_parameter("mask_token", torch::empty({1, 1, d.decoder_width}));
-  decoder_pos_embed_ = register_parameter("decoder_pos_embed",
-                                          torch::empty({1, tokens, d.decoder_width}), false);
-  patch_embed_ = register_module("patch_embed",
-                                 std::make_shared<PatchEmbed>(d.width, d.channels, d.patch));
+  decoder_pos_embed_ =
+      register_parameter("decoder_pos_embed", torch::empty({1, tokens, d.decoder_width}), false);
+  patch_embed_ =
+      register_module("patch_embed", std::make_shared<PatchEmbed>(d.width, d.channels, d.patch));
   blocks_ = register_module("blocks", std::make_shared<BlockList>("blocks", d.depth, d.width,
                                                                   d.heads, d.mlp, d.gated_mlp));
   norm_ = register_module("norm", std::make_shared<LayerNorm>(d.width));
@@ -66,8 +66,8 @@ Mae::Mae(VitDimensions dimensions, uint64_t seed)
       std::make_shared<BlockList>("decoder_blocks", d.decoder_depth, d.decoder_width,
                                   d.decoder_heads, d.decoder_mlp, false));
   decoder_norm_ = register_module("decoder_norm", std::make_shared<LayerNorm>(d.decoder_width));
-  decoder_pred_ = register_module("decoder_pred",
-                                  std::make_shared<Linear>(d.patch_values(), d.decoder_width));
+  decoder_pred_ =
+      register_module("decoder_pred", std::make_shared<Linear>(d.patch_values(), d.decoder_width));
 }
 
 ops::PatchNormalization Mae::normalization() const {

@@ -21,8 +21,8 @@
 
 namespace swath::models {
 
-// The noise (B, N), float32 on the CPU, whose order decides which patches a sample loses: a function
-// of (seed, epoch, sample id) alone.
+// The noise (B, N), float32 on the CPU, whose order decides which patches a sample loses: a
+// function of (seed, epoch, sample id) alone.
 at::Tensor mask_noise(uint64_t seed, uint64_t epoch, const std::vector<uint64_t>& sample_ids,
                       int64_t num_patches);
 

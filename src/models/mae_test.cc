@@ -105,14 +105,14 @@ TEST(Mae, ReconstructionKeepsWhatWasKept) {
     UnitRunner runner;
     const Reconstruction pictures =
         mae.reconstruct(fixture.tensor("images"), fixture.tensor("noise"), runner);
-    EXPECT_TRUE(at::equal(pictures.original,
-                          fixture.tensor("images").narrow(2, 0, d.used_size())
-                              .narrow(3, 0, d.used_size())));
+    EXPECT_TRUE(at::equal(
+        pictures.original,
+        fixture.tensor("images").narrow(2, 0, d.used_size()).narrow(3, 0, d.used_size())));
     const at::Tensor removed = fixture.tensor("mask").to(at::kFloat).unsqueeze(-1);
     const auto patches = [&](const at::Tensor& x) { return ops::patchify(x, d.patch); };
     EXPECT_TRUE(at::equal(patches(pictures.masked), patches(pictures.original) * (1 - removed)));
-    EXPECT_TRUE(at::equal(patches(pictures.reconstruction) * (1 - removed),
-                          patches(pictures.masked)));
+    EXPECT_TRUE(
+        at::equal(patches(pictures.reconstruction) * (1 - removed), patches(pictures.masked)));
     EXPECT_GT((patches(pictures.reconstruction) * removed).abs().sum().item<double>(), 0);
   }
 }
@@ -227,12 +227,11 @@ TEST(Mae, StateOrderIsThePublicOne) {
     const std::string top = parameter.key().substr(0, parameter.key().find('.'));
     if (tops.empty() || tops.back() != top) tops.push_back(top);
   }
-  EXPECT_EQ(tops, (std::vector<std::string>{"cls_token", "pos_embed", "mask_token",
-                                            "decoder_pos_embed", "patch_embed", "blocks", "norm",
-                                            "decoder_embed", "decoder_blocks", "decoder_norm",
-                                            "decoder_pred"}));
-  EXPECT_EQ(mae->named_parameters()["blocks.0.attn.qkv.weight"].sizes(),
-            at::IntArrayRef({96, 32}));
+  EXPECT_EQ(tops,
+            (std::vector<std::string>{"cls_token", "pos_embed", "mask_token", "decoder_pos_embed",
+                                      "patch_embed", "blocks", "norm", "decoder_embed",
+                                      "decoder_blocks", "decoder_norm", "decoder_pred"}));
+  EXPECT_EQ(mae->named_parameters()["blocks.0.attn.qkv.weight"].sizes(), at::IntArrayRef({96, 32}));
 }
 
 TEST(Mae, WrongImagesNameBothSides) {

@@ -18,10 +18,10 @@ struct Preset {
   int64_t decoder_width, decoder_depth, decoder_heads;
 };
 
-// From vit_base up: Table I of arXiv 2404.11706 and MAE's own three; the decoder is MAE's. The table
-// prints the 5B model as 1792 x 56 with 5349 M parameters, which only a gated MLP gives: vit_5b has
-// one, vit_5b_plain is the row as printed, vit_5b_2816 what some of its measurements suggest.
-// Below vit_base: sizes for processors, with decoders in proportion.
+// From vit_base up: Table I of arXiv 2404.11706 and MAE's own three; the decoder is MAE's. The
+// table prints the 5B model as 1792 x 56 with 5349 M parameters, which only a gated MLP gives:
+// vit_5b has one, vit_5b_plain is the row as printed, vit_5b_2816 what some of its measurements
+// suggest. Below vit_base: sizes for processors, with decoders in proportion.
 constexpr Preset kPresets[] = {
     {"vit_pico", 128, 4, 4, 512, false, 4, 32, 64, 2, 4},
     {"vit_micro", 192, 6, 6, 768, false, 8, 64, 96, 2, 6},
@@ -58,17 +58,17 @@ void check_divides(int64_t whole, const char* whole_name, int64_t part, const ch
 void check(const VitDimensions& d) {
   check_divides(d.width, "width", d.heads, "heads");
   check_divides(d.decoder_width, "decoder_width", d.decoder_heads, "decoder_heads");
-  for (const auto& [name, width] : {std::pair{"width", d.width},
-                                    std::pair{"decoder_width", d.decoder_width}}) {
+  for (const auto& [name, width] :
+       {std::pair{"width", d.width}, std::pair{"decoder_width", d.decoder_width}}) {
     if (width % 4 != 0) {
       throw UsageError(fmt::format("model: {} {} is no multiple of 4.", name, width),
                        "the sine and cosine position table needs four equal parts.");
     }
   }
   if (d.image_size < d.patch) {
-    throw UsageError(fmt::format("model: an image of {} pixels holds no patch of {}.",
-                                 d.image_size, d.patch),
-                     "choose a smaller model.patch or a larger model.image_size.");
+    throw UsageError(
+        fmt::format("model: an image of {} pixels holds no patch of {}.", d.image_size, d.patch),
+        "choose a smaller model.patch or a larger model.image_size.");
   }
   if (d.num_kept() < 1 || d.num_kept() >= d.num_patches()) {
     throw UsageError(fmt::format("model: mask_ratio {} keeps {} of {} patches.", d.mask_ratio,
@@ -98,15 +98,14 @@ void ModelOptions::describe(FieldTable& fields) {
       .at_least(0);
   fields.add("decoder_heads", &decoder_heads, "attention heads of the decoder; 0: the preset's")
       .at_least(0);
-  fields.add("mask_ratio", &mask_ratio, "share of patches that are removed")
-      .at_least(0)
-      .at_most(1);
+  fields.add("mask_ratio", &mask_ratio, "share of patches that are removed").at_least(0).at_most(1);
   fields.add("norm_pix_loss", &norm_pix_loss,
              "predict each patch normalised by its own mean and variance");
   fields.add("norm_pix_per_band", &norm_pix_per_band,
              "normalise each band of a patch by itself, so that units do not mix");
-  fields.add("remainder", &remainder,
-             "when patches do not fill the image: use its top left, its centre, or refuse")
+  fields
+      .add("remainder", &remainder,
+           "when patches do not fill the image: use its top left, its centre, or refuse")
       .one_of({"top_left", "center", "refuse"});
 }
 
@@ -141,11 +140,10 @@ VitDimensions resolve(const ModelOptions& options) {
   d.crop_center = options.remainder == "center";
   check(d);
   if (d.remainder() != 0 && options.remainder == "refuse") {
-    throw UsageError(
-        fmt::format("model: patches of {} leave {} of {} pixels over.", d.patch, d.remainder(),
-                    d.image_size),
-        fmt::format("use image_size {}, or remainder = \"top_left\" or \"center\".",
-                    d.used_size()));
+    throw UsageError(fmt::format("model: patches of {} leave {} of {} pixels over.", d.patch,
+                                 d.remainder(), d.image_size),
+                     fmt::format("use image_size {}, or remainder = \"top_left\" or \"center\".",
+                                 d.used_size()));
   }
   return d;
 }

@@ -1,5 +1,5 @@
-// Which model, in which size: the presets, what a user may change about them, and the checked result.
-// Free of LibTorch.
+// Which model, in which size: the presets, what a user may change about them, and the checked
+// result. Free of LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -68,8 +68,8 @@ struct VitDimensions {
 // Names of all presets, small to large.
 std::vector<std::string> model_names();
 
-// The preset with the changes. Throws UsageError for an unknown name (with the nearest known one) or
-// sizes that do not fit together; both sides of a mismatch are named.
+// The preset with the changes. Throws UsageError for an unknown name (with the nearest known one)
+// or sizes that do not fit together; both sides of a mismatch are named.
 VitDimensions resolve(const ModelOptions& options);
 
 }  // namespace swath::models

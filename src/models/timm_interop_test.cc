@@ -23,9 +23,7 @@ class TimmInterop : public testing::Test {
   ~TimmInterop() override { fs::remove_all(directory_); }
 
   void SetUp() override {
-    if (!fs::exists(python())) {
-      GTEST_SKIP() << "no " << python() << ": `./swath test --long` installs it.";
-    }
+    ASSERT_TRUE(fs::exists(python())) << "HINT: `./swath test --long` installs " << python();
   }
   static fs::path python() { return fs::path(SWATH_SOURCE_DIR) / ".deps/peer/bin/python"; }
   std::string file(const std::string& name) const { return (directory_ / name).string(); }
@@ -33,8 +31,7 @@ class TimmInterop : public testing::Test {
   // The exit status of timm_interop.py.
   int run(const std::string& arguments) const {
     const std::string script = std::string(SWATH_TESTDATA) + "/models/timm_interop.py";
-    return std::system(
-        fmt::format("'{}' '{}' {}", python().string(), script, arguments).c_str());
+    return std::system(fmt::format("'{}' '{}' {}", python().string(), script, arguments).c_str());
   }
   at::Tensor write_images(const VitDimensions& d) const {
     torch::manual_seed(4);

@@ -118,8 +118,8 @@ BlockList::BlockList(std::string prefix, int64_t depth, int64_t width, int64_t h
                      int64_t hidden, bool gated)
     : prefix_(std::move(prefix)) {
   for (int64_t i = 0; i < depth; ++i) {
-    blocks_.push_back(register_module(std::to_string(i),
-                                      std::make_shared<Block>(width, heads, hidden, gated)));
+    blocks_.push_back(
+        register_module(std::to_string(i), std::make_shared<Block>(width, heads, hidden, gated)));
   }
 }
 
@@ -168,11 +168,11 @@ at::Tensor crop_to_grid(const at::Tensor& images_BCHW, const VitDimensions& d) {
   const bool is_whole = height == d.image_size && width == d.image_size;
   const bool is_cropped = height == d.used_size() && width == d.used_size();
   if (channels != d.channels || (!is_whole && !is_cropped)) {
-    throw Error(fmt::format("model {} takes {} channels of {} x {} pixels, the images have {} of "
-                            "{} x {}.",
-                            d.name, d.channels, d.image_size, d.image_size, channels, height,
-                            width),
-                "set model.channels and model.image_size to what the data has.");
+    throw Error(
+        fmt::format("model {} takes {} channels of {} x {} pixels, the images have {} of "
+                    "{} x {}.",
+                    d.name, d.channels, d.image_size, d.image_size, channels, height, width),
+        "set model.channels and model.image_size to what the data has.");
   }
   if (is_cropped) return images_BCHW;
   const int64_t first = d.crop_center ? d.remainder() / 2 : 0;
@@ -188,8 +188,8 @@ VisionTransformer::VisionTransformer(VitDimensions dimensions, int64_t num_class
   cls_token_ = register_parameter("cls_token", torch::empty({1, 1, d.width}));
   pos_embed_ = register_parameter("pos_embed", torch::empty({1, d.num_patches() + 1, d.width}),
                                   /*requires_grad=*/false);
-  patch_embed_ = register_module("patch_embed",
-                                 std::make_shared<PatchEmbed>(d.width, d.channels, d.patch));
+  patch_embed_ =
+      register_module("patch_embed", std::make_shared<PatchEmbed>(d.width, d.channels, d.patch));
   blocks_ = register_module("blocks", std::make_shared<BlockList>("blocks", d.depth, d.width,
                                                                   d.heads, d.mlp, d.gated_mlp));
   if (average_pool) {
@@ -204,10 +204,10 @@ VisionTransformer::VisionTransformer(VitDimensions dimensions, int64_t num_class
 
 at::Tensor VisionTransformer::tokens(const at::Tensor& images_BCHW,
                                      const std::vector<at::Tensor>& scales, UnitRunner& runner) {
-  const at::Tensor patches_BND =
-      patch_embed_->forward(crop_to_grid(images_BCHW, dimensions_));
+  const at::Tensor patches_BND = patch_embed_->forward(crop_to_grid(images_BCHW, dimensions_));
   const at::Tensor position = pos_embed_.to(patches_BND.scalar_type());
-  const at::Tensor cls = (cls_token_ + position.slice(1, 0, 1)).expand({patches_BND.size(0), -1, -1});
+  const at::Tensor cls =
+      (cls_token_ + position.slice(1, 0, 1)).expand({patches_BND.size(0), -1, -1});
   return blocks_->forward(at::cat({cls, patches_BND + position.slice(1, 1)}, 1), scales, runner);
 }
 

@@ -120,12 +120,12 @@ class BlockList : public torch::nn::Module {
   std::vector<std::shared_ptr<Block>> blocks_;
 };
 
-// The pixels that count: the images themselves, or their top left or centre when patches do not fill
-// them. Throws Error naming both sides when size or channels are not the model's.
+// The pixels that count: the images themselves, or their top left or centre when patches do not
+// fill them. Throws Error naming both sides when size or channels are not the model's.
 at::Tensor crop_to_grid(const at::Tensor& images_BCHW, const VitDimensions& dimensions);
 
-// Encoder, and with `num_classes` > 0 a classifier. With `average_pool` the mean of the patch tokens
-// goes through fc_norm, and there is no norm before it.
+// Encoder, and with `num_classes` > 0 a classifier. With `average_pool` the mean of the patch
+// tokens goes through fc_norm, and there is no norm before it.
 class VisionTransformer : public torch::nn::Module, public Encoder {
  public:
   explicit VisionTransformer(VitDimensions dimensions, int64_t num_classes = 0,

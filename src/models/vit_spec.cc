@@ -48,8 +48,7 @@ UnitSpec block_unit(const std::string& name, const BlockShape& block, int64_t to
   const auto width = static_cast<double>(w);
   const auto mlp = static_cast<double>(block.mlp);
   const double hidden = block.gated ? 2 : 1;
-  unit.forward_flops =
-      2 * t * (4 * width * width + (hidden + 1) * width * mlp) + 4 * t * t * width;
+  unit.forward_flops = 2 * t * (4 * width * width + (hidden + 1) * width * mlp) + 4 * t * t * width;
   unit.activation_bytes = kBytesPerValue * t * (8 * width + hidden * mlp);
   return unit;
 }
@@ -81,9 +80,7 @@ void add_patch_embed(UnitSpec& root, const VitDimensions& d) {
   root.parameters.push_back({"patch_embed.proj.bias", {d.width}, true});
 }
 
-BlockShape encoder_block(const VitDimensions& d) {
-  return {d.width, d.heads, d.mlp, d.gated_mlp};
-}
+BlockShape encoder_block(const VitDimensions& d) { return {d.width, d.heads, d.mlp, d.gated_mlp}; }
 
 }  // namespace
 
@@ -110,9 +107,8 @@ ModelSpec mae_spec(const VitDimensions& d) {
   const double embed = 2 * kept * values * width;
   root.forward_flops =
       embed + 2 * (kept + 1) * width * decoder_width + 2 * removed * decoder_width * values;
-  root.activation_bytes =
-      kBytesPerValue *
-      (kept * values + (kept + 1) * 2 * width + removed * (2 * decoder_width + values));
+  root.activation_bytes = kBytesPerValue * (kept * values + (kept + 1) * 2 * width +
+                                            removed * (2 * decoder_width + values));
   spec.units.push_back(std::move(root));
   add_blocks(spec, "blocks", d.depth, encoder_block(d), d.num_kept() + 1);
   add_blocks(spec, "decoder_blocks", d.decoder_depth,

@@ -19,10 +19,9 @@ VitDimensions preset(const std::string& name, int64_t image_size = 0, int64_t pa
 
 // Table I of arXiv 2404.11706, in millions, to 1 %.
 TEST(VitSpec, TableParametersAgreeWithTheTable) {
-  const std::map<std::string, double> table = {{"vit_base", 87},    {"vit_huge", 635},
-                                               {"vit_1b", 914},     {"vit_3b", 3067},
-                                               {"vit_5b", 5349},    {"vit_5b_2816", 5349},
-                                               {"vit_15b", 14720}};
+  const std::map<std::string, double> table = {
+      {"vit_base", 87}, {"vit_huge", 635},     {"vit_1b", 914},   {"vit_3b", 3067},
+      {"vit_5b", 5349}, {"vit_5b_2816", 5349}, {"vit_15b", 14720}};
   for (const auto& [name, millions] : table) {
     const auto count = static_cast<double>(table_params(preset(name)));
     EXPECT_NEAR(count / (millions * 1e6), 1, 0.01) << name;

@@ -55,7 +55,10 @@ TEST(Vit, OddHeadSizeWorks) {
     const at::Tensor features = encoder->forward_features(at::ones({1, 3, 32, 32}), runner);
     EXPECT_EQ(features.sizes(), at::IntArrayRef({1, 65, 420}));
     features.sum().backward();
-    EXPECT_TRUE(encoder->named_parameters()["patch_embed.proj.weight"].grad().isfinite().all()
+    EXPECT_TRUE(encoder->named_parameters()["patch_embed.proj.weight"]
+                    .grad()
+                    .isfinite()
+                    .all()
                     .item<bool>());
   }
   ops::set_backend("fused");

@@ -17,8 +17,8 @@ Backend backend();
 std::string backend_description();
 
 // What the fused operators use for float32 matrix products on the CPU. oneDNN's are 10-15 % faster
-// than MKL's on AMD processors, and the reverse holds on Intel's, so the vendor decides: a choice by
-// timing could differ between two runs and make a resumed run differ from an unbroken one.
+// than MKL's on AMD processors, and the reverse holds on Intel's, so the vendor decides: a choice
+// by timing could differ between two runs and make a resumed run differ from an unbroken one.
 bool products_use_onednn();
 // For measurements: "auto", "mkl" or "onednn".
 void set_product_library(const std::string& name);

@@ -5,32 +5,53 @@
 #include <initializer_list>
 
 namespace swath::ops {
+namespace {
 
+// Queries that attention handles at once: their scores stay in the second cache.
+constexpr int64_t kQueryBlock = 64;
+constexpr int64_t kWidestVectorBytes = 64;
+
+}  // namespace
+
+// Per instruction set: the vector, and the rows of a product's tile, so that rows times two vectors
+// of sums and their operands fill the registers.
+#define SWATH_VECTOR_BYTES 16
+#define SWATH_TILE_ROWS 6
 namespace baseline {
 namespace {
 #include "ops/cpu_kernels.inc"
 }  // namespace
 }  // namespace baseline
+#undef SWATH_VECTOR_BYTES
+#undef SWATH_TILE_ROWS
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define SWATH_X86_KERNELS
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,bmi2")
+#define SWATH_VECTOR_BYTES 32
+#define SWATH_TILE_ROWS 6
 namespace avx2 {
 namespace {
 #include "ops/cpu_kernels.inc"
 }  // namespace
 }  // namespace avx2
+#undef SWATH_VECTOR_BYTES
+#undef SWATH_TILE_ROWS
 #pragma GCC pop_options
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,prefer-vector-width=512")
+#define SWATH_VECTOR_BYTES 64
+#define SWATH_TILE_ROWS 12
 namespace avx512 {
 namespace {
 #include "ops/cpu_kernels.inc"
 }  // namespace
 }  // namespace avx512
+#undef SWATH_VECTOR_BYTES
+#undef SWATH_TILE_ROWS
 #pragma GCC pop_options
 
 #endif
@@ -66,6 +87,16 @@ const CpuKernels& choose() {
 }
 
 }  // namespace
+
+int64_t attention_scratch(const HeadShape& shape) {
+  // Padded for the widest vector of the widest value: enough for every instruction set.
+  constexpr int64_t kLanes = kWidestVectorBytes / static_cast<int64_t>(sizeof(float));
+  const auto padded = [](int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; };
+  const int64_t wide_tokens = padded(shape.tokens);
+  const int64_t wide_head = padded(shape.head_size);
+  return 2 * shape.head_size * wide_tokens + 3 * shape.tokens * wide_head +
+         kQueryBlock * (2 * wide_tokens + 3 * wide_head);
+}
 
 const CpuKernels* cpu_kernels_for(const char* isa) {
   if (!is_supported(isa)) return nullptr;

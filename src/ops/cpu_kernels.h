@@ -26,6 +26,33 @@ struct ArithmeticOf<Bf16> {
 template <class T>
 using Arithmetic = typename ArithmeticOf<T>::Type;
 
+// One head of one sample: rows of head_size values, `*_stride` values apart.
+struct HeadShape {
+  int64_t queries = 0;
+  int64_t tokens = 0;
+  int64_t head_size = 0;
+  int64_t q_stride = 0;
+  int64_t k_stride = 0;
+  int64_t v_stride = 0;
+  int64_t out_stride = 0;
+};
+
+// Values of scratch memory that a head needs, forward or backward.
+int64_t attention_scratch(const HeadShape& shape);
+
+// float and double only: bfloat16 has matrix instructions that LibTorch's attention uses.
+template <class A>
+struct AttentionKernels {
+  // out = softmax(q k^T scale) v; keeps each query's log of the sum of exponentials.
+  void (*forward)(const HeadShape& shape, const A* q, const A* k, const A* v, A scale, A* out,
+                  A* log_sum, A* scratch);
+  // The gradients' rows are as far apart as those of q, k and v in `grad_shape`; out and grad_out
+  // are laid out as in `shape`.
+  void (*backward)(const HeadShape& shape, const HeadShape& grad_shape, const A* q, const A* k,
+                   const A* v, const A* out, const A* grad_out, const A* log_sum, A scale,
+                   A* grad_q, A* grad_k, A* grad_v, A* scratch);
+};
+
 template <class T>
 struct TypedKernels {
   using A = Arithmetic<T>;
@@ -52,9 +79,10 @@ struct TypedKernels {
   void (*add)(const T* a, const T* b, T* out, int64_t count);
   // Adds the sum over rows of x to total (width values).
   void (*column_sum)(const T* x, A* total, int64_t rows, int64_t width);
-  // softmax of `rows` rows of `columns` scores times scale, in place; row i begins at
-  // scores + i * stride.
-  void (*softmax)(A* scores, int64_t rows, int64_t columns, int64_t stride, A scale);
+  // out (width, rows) = the transpose of x (rows, width) for columns begin to end; adds each
+  // column's sum to total[column].
+  void (*transpose_and_sum)(const T* x, T* out, A* total, int64_t rows, int64_t width,
+                            int64_t begin, int64_t end);
 };
 
 struct CpuKernels {
@@ -62,6 +90,8 @@ struct CpuKernels {
   TypedKernels<float> for_float;
   TypedKernels<double> for_double;
   TypedKernels<Bf16> for_bfloat16;
+  AttentionKernels<float> attention_float;
+  AttentionKernels<double> attention_double;
 
   template <class T>
   const TypedKernels<T>& of() const;
@@ -77,6 +107,17 @@ inline const TypedKernels<double>& CpuKernels::of<double>() const {
 template <>
 inline const TypedKernels<Bf16>& CpuKernels::of<Bf16>() const {
   return for_bfloat16;
+}
+
+template <class A>
+const AttentionKernels<A>& attention_kernels(const CpuKernels& kernels);
+template <>
+inline const AttentionKernels<float>& attention_kernels(const CpuKernels& kernels) {
+  return kernels.attention_float;
+}
+template <>
+inline const AttentionKernels<double>& attention_kernels(const CpuKernels& kernels) {
+  return kernels.attention_double;
 }
 
 // The best set this processor can run. SWATH_ISA=baseline|avx2|avx512 in the environment asks for a

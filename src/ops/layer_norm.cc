@@ -76,11 +76,10 @@ NormGradients normalize_backward(const at::Tensor& grad_y, const at::Tensor& gra
     A* bias_totals = weight_totals + parts * width;
     for_each_part(rows, parts, [&](int64_t part, int64_t begin, int64_t end) {
       const int64_t offset = begin * width;
-      kernels.layer_norm_backward(from_y + offset,
-                                  from_sum == nullptr ? nullptr : from_sum + offset,
-                                  sums + offset, weights, means + begin, deviations + begin,
-                                  to + offset, weight_totals + part * width,
-                                  bias_totals + part * width, end - begin, width);
+      kernels.layer_norm_backward(
+          from_y + offset, from_sum == nullptr ? nullptr : from_sum + offset, sums + offset,
+          weights, means + begin, deviations + begin, to + offset, weight_totals + part * width,
+          bias_totals + part * width, end - begin, width);
     });
   });
   const at::Tensor summed = totals.sum(1).to(sum.scalar_type());
@@ -121,9 +120,8 @@ struct FusedAddLayerNorm : torch::autograd::Function<FusedAddLayerNorm> {
     if (!grads[1].defined()) {
       return {grad_sum, grad_sum, at::Tensor(), at::Tensor(), at::Tensor()};
     }
-    const NormGradients gradients =
-        normalize_backward(grads[1].contiguous(), grad_sum, saved[0], saved[1].contiguous(),
-                           saved[2], saved[3]);
+    const NormGradients gradients = normalize_backward(grads[1].contiguous(), grad_sum, saved[0],
+                                                       saved[1].contiguous(), saved[2], saved[3]);
     return {gradients.x, gradients.x, gradients.weight, gradients.bias, at::Tensor()};
   }
 };

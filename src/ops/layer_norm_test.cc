@@ -12,11 +12,12 @@ TEST(LayerNorm, HandWorkedRow) {
   for (const char* name : {"reference", "fused"}) {
     set_backend(name);
     // Mean 2, biased variance 2/3.
-    const at::Tensor y = layer_norm(torch::tensor({{1.0, 2.0, 3.0}}), torch::tensor({2.0, 2.0, 2.0}),
-                                    torch::tensor({0.5, 0.5, 0.5}), 0);
-    expect_close(y, torch::tensor({{0.5 - 2 * std::sqrt(1.5), 0.5, 0.5 + 2 * std::sqrt(1.5)}},
-                                  at::kDouble),
-                 1e-6, name);
+    const at::Tensor y =
+        layer_norm(torch::tensor({{1.0, 2.0, 3.0}}), torch::tensor({2.0, 2.0, 2.0}),
+                   torch::tensor({0.5, 0.5, 0.5}), 0);
+    expect_close(
+        y, torch::tensor({{0.5 - 2 * std::sqrt(1.5), 0.5, 0.5 + 2 * std::sqrt(1.5)}}, at::kDouble),
+        1e-6, name);
   }
   set_backend("fused");
 }
@@ -58,9 +59,7 @@ TEST(LayerNorm, EitherResultMayBeUnused) {
 TEST(LayerNorm, ManyRowsAgree) {
   const Inputs inputs = {random_tensor({900, 131}, 1), random_tensor({131}, 2),
                          random_tensor({131}, 3)};
-  const auto function = [](const Inputs& in) {
-    return layer_norm(in[0], in[1], in[2], kEpsilon);
-  };
+  const auto function = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2], kEpsilon); };
   set_backend("reference");
   const Evaluation expected = evaluate(function, inputs);
   set_backend("fused");

@@ -3,8 +3,10 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "ops/fused.h"
 
@@ -22,20 +24,23 @@ using OnednnSignature = at::Tensor(const at::Tensor&, const at::Tensor&,
 
 const std::optional<c10::TypedOperatorHandle<OnednnSignature>>& onednn_linear() {
   static const auto kHandle = []() -> std::optional<c10::TypedOperatorHandle<OnednnSignature>> {
-    const auto schema =
-        c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
+    const auto schema = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
     if (!schema) return std::nullopt;
     return schema->typed<OnednnSignature>();
   }();
   return kHandle;
 }
 
+bool runs_onednn(const at::Tensor& x) {
+  return x.scalar_type() == at::kFloat && products_use_onednn() && onednn_linear() && x.numel() > 0;
+}
+
 // x (R, K) times the transpose of weight (M, K), which may be a transposed view. No autograd.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight,
                    const std::optional<at::Tensor>& bias = std::nullopt) {
-  if (x.scalar_type() == at::kFloat && products_use_onednn() && onednn_linear() && x.numel() > 0) {
-    return onednn_linear()->call(
-        x, weight, bias, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
+  if (runs_onednn(x)) {
+    return onednn_linear()->call(x, weight, bias, "none", c10::List<std::optional<at::Scalar>>(),
+                                 std::nullopt);
   }
   return at::linear(x, weight, bias);
 }
@@ -65,6 +70,27 @@ at::Tensor column_sum(const at::Tensor& x_RM) {
   return (parts == 1 ? totals.squeeze(0) : totals.sum(0)).to(x_RM.scalar_type());
 }
 
+// {the transpose of x (R, M), contiguous; its column sums}: what the gradients of a weight and its
+// bias need, in one pass.
+std::pair<at::Tensor, at::Tensor> transpose_and_sum(const at::Tensor& x_RM) {
+  const int64_t rows = x_RM.size(0);
+  const int64_t width = x_RM.size(1);
+  const at::Tensor transposed = at::empty({width, rows}, x_RM.options());
+  const at::Tensor total =
+      at::zeros({width}, x_RM.options().dtype(arithmetic_type(x_RM.scalar_type())));
+  with_storage_type(x_RM.scalar_type(), [&]<class T>(T) {
+    const auto& kernels = cpu_kernels().of<T>();
+    const T* from = data_of<T>(x_RM);
+    T* to = mutable_data_of<T>(transposed);
+    auto* sums = mutable_data_of<Arithmetic<T>>(total);
+    at::parallel_for(0, width, kGrainValues / std::max<int64_t>(rows, 1) + 16,
+                     [&](int64_t begin, int64_t end) {
+                       kernels.transpose_and_sum(from, to, sums, rows, width, begin, end);
+                     });
+  });
+  return {transposed, total.to(x_RM.scalar_type())};
+}
+
 struct ProductGradients {
   at::Tensor x;
   at::Tensor weight;
@@ -77,11 +103,13 @@ ProductGradients product_backward(const at::Tensor& grad_RM, const at::Tensor& x
                                   bool needs_bias) {
   ProductGradients gradients;
   if (needs_x) gradients.x = product(grad_RM, weight_MK.t());
-  if (needs_weight) {
-    gradients.weight = grad_RM.scalar_type() == at::kFloat && products_use_onednn()
-                           ? product(grad_RM.t().contiguous(), x_RK.t())
-                           : at::mm(grad_RM.t(), x_RK);
+  if (needs_weight && runs_onednn(grad_RM)) {
+    const auto [transposed, sum] = transpose_and_sum(grad_RM);
+    gradients.weight = product(transposed, x_RK.t());
+    if (needs_bias) gradients.bias = sum;
+    return gradients;
   }
+  if (needs_weight) gradients.weight = at::mm(grad_RM.t(), x_RK);
   if (needs_bias) gradients.bias = column_sum(grad_RM);
   return gradients;
 }
@@ -212,8 +240,8 @@ at::Tensor gelu_linear(const at::Tensor& x, const at::Tensor& weight, const at::
   return FusedGeluLinear::apply(x, weight, bias);
 }
 
-at::Tensor gated_gelu_linear(const at::Tensor& gate, const at::Tensor& up,
-                             const at::Tensor& weight, const at::Tensor& bias) {
+at::Tensor gated_gelu_linear(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& weight,
+                             const at::Tensor& bias) {
   if (!runs_fused(gate)) return at::linear(at::gelu(gate) * up, weight, bias);
   return FusedGatedGeluLinear::apply(gate, up, weight, bias);
 }

@@ -17,7 +17,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 at::Tensor gelu_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
 // linear(GELU(gate) * up, weight, bias): the second half of a gated MLP.
-at::Tensor gated_gelu_linear(const at::Tensor& gate, const at::Tensor& up,
-                             const at::Tensor& weight, const at::Tensor& bias);
+at::Tensor gated_gelu_linear(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& weight,
+                             const at::Tensor& bias);
 
 }  // namespace swath::ops

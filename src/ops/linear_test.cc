@@ -8,9 +8,9 @@ namespace {
 using Inputs = std::vector<at::Tensor>;
 
 TEST(Linear, AgreesInBothVersions) {
-  expect_versions_agree([](const Inputs& in) { return linear(in[0], in[1], in[2]); },
-                        {random_tensor({2, 3, 7}, 1), random_tensor({5, 7}, 2),
-                         random_tensor({5}, 3)});
+  expect_versions_agree(
+      [](const Inputs& in) { return linear(in[0], in[1], in[2]); },
+      {random_tensor({2, 3, 7}, 1), random_tensor({5, 7}, 2), random_tensor({5}, 3)});
 }
 
 // Rows and columns that fill no vector register, and enough of them for several threads.
@@ -36,9 +36,9 @@ TEST(Linear, TakesStridedInput) {
 }
 
 TEST(Linear, GeluLinearAgreesInBothVersions) {
-  expect_versions_agree([](const Inputs& in) { return gelu_linear(in[0], in[1], in[2]); },
-                        {random_tensor({2, 3, 19}, 1) * 2, random_tensor({5, 19}, 2),
-                         random_tensor({5}, 3)});
+  expect_versions_agree(
+      [](const Inputs& in) { return gelu_linear(in[0], in[1], in[2]); },
+      {random_tensor({2, 3, 19}, 1) * 2, random_tensor({5, 19}, 2), random_tensor({5}, 3)});
 }
 
 TEST(Linear, GatedGeluLinearAgreesInBothVersions) {

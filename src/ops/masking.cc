@@ -23,12 +23,11 @@ at::Tensor append_mask_tokens(const at::Tensor& visible_BVD, const at::Tensor& m
   const int64_t width = visible_BVD.size(2);
   const int64_t patches = ids_shuffle_BN.size(1);
   // One row of the table per token, looked up like an embedding.
-  const at::Tensor rows =
-      at::constant_pad_nd(ids_shuffle_BN + 1, {1, 0}, 0);  // CLS looks up row 0
+  const at::Tensor rows = at::constant_pad_nd(ids_shuffle_BN + 1, {1, 0}, 0);  // CLS looks up row 0
   const at::Tensor positions =
       position.squeeze(0).index_select(0, rows.flatten()).view({batch, patches + 1, width});
-  const at::Tensor tokens = at::cat(
-      {visible_BVD, mask_token.expand({batch, patches + 1 - visible, width})}, 1);
+  const at::Tensor tokens =
+      at::cat({visible_BVD, mask_token.expand({batch, patches + 1 - visible, width})}, 1);
   return tokens + positions;
 }
 

@@ -24,9 +24,10 @@ struct Masking {
 // Sorts noise (B, N) stably, so that ties do not depend on the device.
 Masking masking_from_noise(const at::Tensor& noise_BN, int64_t num_kept);
 
-// The decoder's input in shuffled order, (B, N + 1, D): CLS, the kept patches, then a mask token for
-// every removed patch, each with its row of the position table. Attention does not care about the
-// order of tokens, so nothing has to be put back in place, and the removed patches end up together.
+// The decoder's input in shuffled order, (B, N + 1, D): CLS, the kept patches, then a mask token
+// for every removed patch, each with its row of the position table. Attention does not care about
+// the order of tokens, so nothing has to be put back in place, and the removed patches end up
+// together.
 //
 // visible (B, K + 1, D) with CLS first, mask_token (1, 1, D), position (1, N + 1, D) without
 // gradient.

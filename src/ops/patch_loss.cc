@@ -20,8 +20,7 @@ struct MeanSquare {
 
 MeanSquare mean_square(const at::Tensor& difference_RE, int64_t channels) {
   const at::Tensor detached = difference_RE.detach();
-  return {difference_RE.square().mean(),
-          detached.reshape({-1, channels}).square().mean(0)};
+  return {difference_RE.square().mean(), detached.reshape({-1, channels}).square().mean(0)};
 }
 
 // (..., E) -> (..., values that share a mean and variance, groups of a patch)

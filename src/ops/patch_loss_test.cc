@@ -62,10 +62,9 @@ TEST(PatchLoss, KeptPatchesDoNotCount) {
 TEST(PatchLoss, ZeroPredictionGivesNMinusOneOverN) {
   const at::Tensor images = random_tensor({8, 3, 16, 16}, 1) * 50 + 7;
   const Masking masking = masking_from_noise(random_tensor({8, 16}, 2), 4);
-  const double loss =
-      masked_patch_loss(at::zeros({8, 16, 48}, images.options()), images, masking.mask_BN, 4,
-                        PatchNormalization::kAllBands)
-          .loss.item<double>();
+  const double loss = masked_patch_loss(at::zeros({8, 16, 48}, images.options()), images,
+                                        masking.mask_BN, 4, PatchNormalization::kAllBands)
+                          .loss.item<double>();
   EXPECT_NEAR(loss, 47.0 / 48.0, 1e-6);
 }
 
@@ -86,9 +85,9 @@ TEST(PatchLoss, PerBandNormalisesEachBandByItself) {
   EXPECT_LT(normalized.mean(2).abs().max().item<double>(), 1e-9);
   expect_close(normalized.var({2}, true), at::ones({2, 3, 2}, patches.options()), 1e-5, "variance");
   for (const PatchNormalization normalization : kAll) {
-    expect_close(denormalize_patches(normalize_patches(flat, 2, normalization), flat, 2,
-                                     normalization),
-                 flat, 1e-12, "inverse");
+    expect_close(
+        denormalize_patches(normalize_patches(flat, 2, normalization), flat, 2, normalization),
+        flat, 1e-12, "inverse");
   }
 }
 

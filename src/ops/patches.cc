@@ -21,8 +21,8 @@ at::Tensor cut(const at::Tensor& images_BCHW, int64_t patch) {
                             width, patch),
                 "crop them to a multiple of the patch size.");
   }
-  return images_BCHW.reshape({images_BCHW.size(0), images_BCHW.size(1), height / patch, patch,
-                              width / patch, patch});
+  return images_BCHW.reshape(
+      {images_BCHW.size(0), images_BCHW.size(1), height / patch, patch, width / patch, patch});
 }
 
 }  // namespace
@@ -34,8 +34,7 @@ at::Tensor patchify(const at::Tensor& images_BCHW, int64_t patch) {
 at::Tensor unpatchify(const at::Tensor& patches_BNE, int64_t patch, int64_t channels,
                       int64_t grid_height) {
   const int64_t grid_width = patches_BNE.size(1) / grid_height;
-  return patches_BNE
-      .reshape({patches_BNE.size(0), grid_height, grid_width, patch, patch, channels})
+  return patches_BNE.reshape({patches_BNE.size(0), grid_height, grid_width, patch, patch, channels})
       .permute({0, 5, 1, 3, 2, 4})
       .reshape({patches_BNE.size(0), channels, grid_height * patch, grid_width * patch});
 }

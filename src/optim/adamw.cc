@@ -23,8 +23,8 @@ AdamW::AdamW(std::vector<ParamView>* views, AdamWOptions options)
     exp_avgs_.push_back(at::zeros_like(view.local));
     exp_avg_sqs_.push_back(at::zeros_like(view.local));
   }
-  step_ = at::zeros({}, views_->empty() ? at::TensorOptions(at::kFloat)
-                                        : views_->front().local.options());
+  step_ = at::zeros(
+      {}, views_->empty() ? at::TensorOptions(at::kFloat) : views_->front().local.options());
 }
 
 struct AdamW::Group {
@@ -38,8 +38,7 @@ void AdamW::step(double lr, const at::Tensor& found_inf, const at::Tensor& grad_
   for (size_t i = 0; i < views_->size(); ++i) {
     const ParamView& view = (*views_)[i];
     for (const ParamSegment& segment : view.segments) {
-      Group& group =
-          groups[{segment.decay ? options_.weight_decay : 0.0, lr * segment.lr_scale}];
+      Group& group = groups[{segment.decay ? options_.weight_decay : 0.0, lr * segment.lr_scale}];
       const bool is_whole = segment.offset == 0 && segment.length == view.local.numel();
       const auto part = [&](const at::Tensor& flat) {
         return is_whole ? flat : flat.narrow(0, segment.offset, segment.length);

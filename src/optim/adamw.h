@@ -27,9 +27,9 @@ class AdamW {
   // The views' tensors stay the same for the life of the optimizer; their grads may change.
   AdamW(std::vector<ParamView>* views, AdamWOptions options);
 
-  // Updates every view. `found_inf` is a float32 scalar on the device, 1 when a value is not finite:
-  // then nothing changes, and the host does not wait to know. `grad_divisor`, another such scalar,
-  // divides the gradients (clipping); it may be undefined.
+  // Updates every view. `found_inf` is a float32 scalar on the device, 1 when a value is not
+  // finite: then nothing changes, and the host does not wait to know. `grad_divisor`, another such
+  // scalar, divides the gradients (clipping); it may be undefined.
   void step(double lr, const at::Tensor& found_inf, const at::Tensor& grad_divisor);
 
   // The moments under the parameters' names ("exp_avg/NAME", "exp_avg_sq/NAME", each in the

@@ -104,7 +104,8 @@ TEST(Adamw, DivisorScalesTheGradient) {
     two.step(1e-2, flag(0), {});
   }
   EXPECT_FLOAT_EQ(clipped[0].local.item<float>(), scaled[0].local.item<float>());
-  EXPECT_FLOAT_EQ(one.named_state()[1].second.item<float>(), two.named_state()[1].second.item<float>());
+  EXPECT_FLOAT_EQ(one.named_state()[1].second.item<float>(),
+                  two.named_state()[1].second.item<float>());
 }
 
 TEST(Adamw, DecayGoesByNameAndShape) {

@@ -1,4 +1,5 @@
-// The global gradient norm, computed once per step: it feeds clipping, the finite check and the log.
+// The global gradient norm, computed once per step: it feeds clipping, the finite check and the
+// log.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -47,10 +47,9 @@ void Lars::step(double lr, const at::Tensor& found_inf) {
     const at::Tensor norms = sums.sqrt();
     const at::Tensor weight_norms = norms.select(1, 0);
     const at::Tensor gradient_norms = norms.select(1, 1);
-    const at::Tensor ratios =
-        at::where((weight_norms > 0).logical_and(gradient_norms > 0),
-                  options_.trust_coefficient * weight_norms / gradient_norms,
-                  at::ones_like(weight_norms));
+    const at::Tensor ratios = at::where((weight_norms > 0).logical_and(gradient_norms > 0),
+                                        options_.trust_coefficient * weight_norms / gradient_norms,
+                                        at::ones_like(weight_norms));
     // 3. Momentum and step; a non-finite step leaves both as they were.
     for (size_t s = 0; s < view.segments.size(); ++s) {
       const ParamSegment& segment = view.segments[s];

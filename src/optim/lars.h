@@ -33,8 +33,8 @@ class Lars {
   // a parameter of which they hold nothing: norms are those of whole parameters.
   Lars(std::vector<ParamView>* views, LarsOptions options);
 
-  // Updates every view. `found_inf` is a float32 scalar on the device, 1 when a value is not finite:
-  // then nothing changes. It may be undefined.
+  // Updates every view. `found_inf` is a float32 scalar on the device, 1 when a value is not
+  // finite: then nothing changes. It may be undefined.
   void step(double lr, const at::Tensor& found_inf = {});
 
   // "momentum/NAME", in the parameter's shape where all of it is here; aliases.

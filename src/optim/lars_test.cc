@@ -73,10 +73,21 @@ TEST(Lars, TrajectoryWithDecayAndMomentum) {
   for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], reference.w[i], 2e-6) << i;
 }
 
-TEST(Lars, ZeroNormsGiveRatioOne) {
+// The golden bias starts at 0, where the ratio would be 1 anyway; one that does not start there
+// tells a vector from a matrix.
+TEST(Lars, VectorsHaveNeitherTrustRatioNorDecay) {
   std::vector<ParamView> views = {
-      view_of(torch::zeros({2}), {1, 2}, torch::tensor({1.0F, -2.0F})),
-      view_of(torch::ones({2}), {1, 2}, torch::zeros({2}))};
+      view_of(torch::tensor({3.0F, 4.0F}), {2}, torch::tensor({0.0F, 2.0F}))};
+  Lars lars(&views, {.momentum = 0.9, .trust_coefficient = 0.001, .weight_decay = 0.5});
+  lars.step(0.1);
+  EXPECT_TRUE(torch::allclose(views[0].local, torch::tensor({3.0F, 3.8F})));
+  lars.step(0.1);  // momentum 0.9 * 2 + 2
+  EXPECT_TRUE(torch::allclose(views[0].local, torch::tensor({3.0F, 3.42F})));
+}
+
+TEST(Lars, ZeroNormsGiveRatioOne) {
+  std::vector<ParamView> views = {view_of(torch::zeros({2}), {1, 2}, torch::tensor({1.0F, -2.0F})),
+                                  view_of(torch::ones({2}), {1, 2}, torch::zeros({2}))};
   Lars lars(&views, {});
   lars.step(0.5);
   EXPECT_TRUE(torch::equal(views[0].local, torch::tensor({-0.5F, 1.0F})));
@@ -121,7 +132,8 @@ TEST(Lars, ShardedNormsAreOfWholeParameters) {
   std::vector<ParamView> rank0 = {
       sharded(weight.slice(0, 0, 4).clone(), gradient.slice(0, 0, 4), 4, 0)};
   std::vector<ParamView> rank1 = {sharded(torch::cat({weight.slice(0, 4), other}),
-                                          torch::cat({gradient.slice(0, 4), other_gradient}), 2, 4)};
+                                          torch::cat({gradient.slice(0, 4), other_gradient}), 2,
+                                          4)};
   Lars(&rank0, {}).step(0.7);
   Lars(&rank1, {}).step(0.7);
   const at::Tensor joined = torch::cat({rank0[0].local, rank1[0].local});

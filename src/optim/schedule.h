@@ -9,7 +9,7 @@
 namespace swath::optim {
 
 struct ScheduleOptions {
-  double lr = 0;            // 0: base_lr * batch / base_batch
+  double lr = 0;  // 0: base_lr * batch / base_batch
   double base_lr = 1.5e-4;
   double base_batch = 256;  // 256 for MAE, 512 for SimMIM
   double min_lr = 0;

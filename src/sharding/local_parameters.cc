@@ -25,8 +25,8 @@ LocalParameters::LocalParameters(torch::nn::Module& module, at::ScalarType compu
     ParamView view;
     view.local = masters_.back().view({-1});
     if (has_masters()) view.compute_copy = parameter.detach().view({-1});
-    view.segments.push_back({item.key(), parameter.sizes().vec(), 0, parameter.numel(), rule.decay,
-                             rule.lr_scale});
+    view.segments.push_back(
+        {item.key(), parameter.sizes().vec(), 0, parameter.numel(), rule.decay, rule.lr_scale});
     views_.push_back(std::move(view));
   }
   for (const auto& item : module.named_buffers()) {

@@ -1,8 +1,9 @@
 // The parameters of a module that one process trains alone, as views for the optimizer.
 //
 // float32: the optimizer updates the module's own tensors. bfloat16: the module computes with
-// bfloat16 tensors and this class keeps float32 masters; gradients arrive in bfloat16 and are summed
-// in float32. Views are one per parameter, so that gradients need no copy into a flat buffer.
+// bfloat16 tensors and this class keeps float32 masters; gradients arrive in bfloat16 and are
+// summed in float32. Views are one per parameter, so that gradients need no copy into a flat
+// buffer.
 #pragma once
 
 #include <torch/nn/module.h>

@@ -61,7 +61,6 @@ void check_free_space(const fs::path& directory, int64_t needed_bytes) {
               "free some space, or keep fewer checkpoints with --set train.keep_last=1.");
 }
 
-
 at::Tensor read_verified(const Checkpoint& checkpoint, const std::string& name,
                          std::map<std::string, SafetensorsFile>* files) {
   const Json& entry = checkpoint.tensors.at(name);
@@ -136,9 +135,9 @@ Checkpoint open_checkpoint(const fs::path& path) {
     }
     return {path, index.at("step"), index.at("state"), index.at("config"), index.at("tensors")};
   } catch (const Json::exception& error) {
-    throw Error(fmt::format("checkpoint {}: index.json is damaged ({}).", path.string(),
-                            error.what()),
-                "resume=auto falls back to the checkpoint before it.");
+    throw Error(
+        fmt::format("checkpoint {}: index.json is damaged ({}).", path.string(), error.what()),
+        "resume=auto falls back to the checkpoint before it.");
   }
 }
 

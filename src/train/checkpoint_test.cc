@@ -64,13 +64,13 @@ TEST_F(CheckpointFiles, DirectoriesWithoutTheMarkAreNeverRead) {
 
 TEST_F(CheckpointFiles, AFlippedByteIsFoundAndNothingIsLoaded) {
   const fs::path path = save(3);
-  std::fstream file(path / "rank_00000.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+  std::fstream file(path / "rank_00000.safetensors",
+                    std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(-1, std::ios::end);
   file.put('\x55');
   file.close();
   const NamedTensors target = tensors(0);
-  const std::string error =
-      error_of([&] { load_checkpoint(open_checkpoint(path), target); });
+  const std::string error = error_of([&] { load_checkpoint(open_checkpoint(path), target); });
   EXPECT_NE(error.find("optimizer/step"), std::string::npos) << error;
   EXPECT_NE(error.find("checksum"), std::string::npos) << error;
   EXPECT_EQ(target[0].second.max().item<float>(), 0.0F);
@@ -78,7 +78,8 @@ TEST_F(CheckpointFiles, AFlippedByteIsFoundAndNothingIsLoaded) {
 
 TEST_F(CheckpointFiles, ATruncatedShardIsFound) {
   const fs::path path = save(3);
-  fs::resize_file(path / "rank_00000.safetensors", fs::file_size(path / "rank_00000.safetensors") - 4);
+  fs::resize_file(path / "rank_00000.safetensors",
+                  fs::file_size(path / "rank_00000.safetensors") - 4);
   EXPECT_THROW(load_checkpoint(open_checkpoint(path), tensors(0)), Error);
 }
 
@@ -98,7 +99,8 @@ TEST_F(CheckpointFiles, RotationKeepsTheNewestAndTheMilestones) {
   for (int64_t step = 1; step <= 6; ++step) save(step);
   delete_old_checkpoints(directory_, 2, 3);
   std::vector<int64_t> steps;
-  for (const Checkpoint& checkpoint : list_checkpoints(directory_)) steps.push_back(checkpoint.step);
+  for (const Checkpoint& checkpoint : list_checkpoints(directory_))
+    steps.push_back(checkpoint.step);
   EXPECT_EQ(steps, (std::vector<int64_t>{3, 5, 6}));
 }
 

@@ -31,7 +31,8 @@ void TrainOptions::describe(FieldTable& fields) {
   fields.add("max_skipped_steps", &max_skipped_steps, "non_finite=skip gives up after so many")
       .at_least(0);
   fields.add("log_every", &log_every, "steps between log lines").at_least(1);
-  fields.add("checkpoint_minutes", &checkpoint_minutes, "time between checkpoints; 0: only the last")
+  fields
+      .add("checkpoint_minutes", &checkpoint_minutes, "time between checkpoints; 0: only the last")
       .at_least(0);
   fields.add("checkpoint_steps", &checkpoint_steps, "steps between checkpoints; 0: by time only")
       .at_least(0);
@@ -42,15 +43,21 @@ void TrainOptions::describe(FieldTable& fields) {
 
 bool may_change_on_resume(const std::string& key) {
   // Where and how long, not what: none of these changes a number that training computes.
-  constexpr std::array<std::string_view, 15> kFree = {
-      "output",           "resume",
-      "device",           "threads",
-      "train.max_minutes", "train.max_steps",
-      "train.log_every",  "train.checkpoint_minutes",
-      "train.checkpoint_steps", "train.keep_last",
-      "train.keep_every", "loader.workers",
-      "loader.prefetch_batches", "train.non_finite",
-      "train.max_skipped_steps"};
+  constexpr std::array<std::string_view, 15> kFree = {"output",
+                                                      "resume",
+                                                      "device",
+                                                      "threads",
+                                                      "train.max_minutes",
+                                                      "train.max_steps",
+                                                      "train.log_every",
+                                                      "train.checkpoint_minutes",
+                                                      "train.checkpoint_steps",
+                                                      "train.keep_last",
+                                                      "train.keep_every",
+                                                      "loader.workers",
+                                                      "loader.prefetch_batches",
+                                                      "train.non_finite",
+                                                      "train.max_skipped_steps"};
   return std::find(kFree.begin(), kFree.end(), key) != kFree.end();
 }
 

@@ -53,13 +53,12 @@ void RunLog::step(const Json& fields, int64_t total_steps, double remaining_seco
     if (value.is_number() && name != "step") events_.scalar("train/" + name, step, value);
   }
   events_.flush();
-  const std::string text =
-      fmt::format("[{}] step {}/{}  loss {:.4f}  {:.0f} img/s  wait {:.1f}%  peak {:.2f} GB  {} left",
-                  bar(static_cast<double>(step) / static_cast<double>(total_steps)), step,
-                  total_steps, fields.at("loss").is_number() ? fields.at("loss").get<double>() : NAN,
-                  fields.at("images_per_second").get<double>(),
-                  100 * fields.at("data_wait").get<double>(),
-                  fields.at("peak_bytes").get<double>() / 1e9, duration_text(remaining_seconds));
+  const std::string text = fmt::format(
+      "[{}] step {}/{}  loss {:.4f}  {:.0f} img/s  wait {:.1f}%  peak {:.2f} GB  {} left",
+      bar(static_cast<double>(step) / static_cast<double>(total_steps)), step, total_steps,
+      fields.at("loss").is_number() ? fields.at("loss").get<double>() : NAN,
+      fields.at("images_per_second").get<double>(), 100 * fields.at("data_wait").get<double>(),
+      fields.at("peak_bytes").get<double>() / 1e9, duration_text(remaining_seconds));
   if (progress_is_interactive()) {
     show_progress(text);
   } else {

@@ -74,12 +74,13 @@ TEST(Step, ANonFiniteBatchChangesNeitherWeightsNorMomentsNorAverages) {
   Fixture fixture({1, 0, 0.9});
   fixture.step.run([] { return batch_of(torch::ones({2, 2})); }, 1e-2);
   std::vector<at::Tensor> before;
-  for (const auto& [name, tensor] : fixture.optimizer.named_state()) before.push_back(tensor.clone());
+  for (const auto& [name, tensor] : fixture.optimizer.named_state())
+    before.push_back(tensor.clone());
   for (const auto& [name, tensor] : fixture.step.named_averages()) before.push_back(tensor.clone());
   before.push_back(fixture.objective.weight().detach().clone());
 
-  const StepResult result = fixture.step.run(
-      [] { return batch_of(torch::full({2, 2}, std::nanf(""))); }, 1e-2);
+  const StepResult result =
+      fixture.step.run([] { return batch_of(torch::full({2, 2}, std::nanf(""))); }, 1e-2);
   EXPECT_EQ(result.measured[2].item<float>(), 1);
 
   std::vector<at::Tensor> after;

@@ -67,9 +67,8 @@ struct Trainer::Pending {
     measured = at::empty({3}, at::TensorOptions(at::kFloat).pinned_memory(true));
     measured.copy_(result.measured, /*non_blocking=*/true);
     arrived = std::make_unique<c10::Event>(result.measured.device().type());
-    arrived->recordOnce(
-        c10::impl::VirtualGuardImpl(result.measured.device().type())
-            .getStream(result.measured.device()));
+    arrived->recordOnce(c10::impl::VirtualGuardImpl(result.measured.device().type())
+                            .getStream(result.measured.device()));
   }
   void wait() const {
     if (arrived) arrived->synchronize();
@@ -147,10 +146,9 @@ int64_t Trainer::total_steps() const {
 double Trainer::learning_rate() const {
   optim::ScheduleOptions schedule = optim_.schedule;
   if (optim_.warmup_fraction > 0) schedule.warmup_epochs = optim_.warmup_fraction * train_.epochs;
-  const double peak =
-      optim::peak_learning_rate(schedule, static_cast<double>(train_.batch_size));
-  return optim::learning_rate_at(schedule, peak, static_cast<double>(steps_done_) / steps_per_epoch(),
-                                 train_.epochs);
+  const double peak = optim::peak_learning_rate(schedule, static_cast<double>(train_.batch_size));
+  return optim::learning_rate_at(
+      schedule, peak, static_cast<double>(steps_done_) / steps_per_epoch(), train_.epochs);
 }
 
 NamedTensors Trainer::state_tensors() const {
@@ -176,8 +174,8 @@ void Trainer::resume(const Checkpoint& checkpoint) {
   steps_done_ = checkpoint.step;
   last_saved_step_ = checkpoint.step;
   train_.epochs = checkpoint.state.at("epochs");
-  loader_.seek({checkpoint.state.at("data").at("epoch"),
-                checkpoint.state.at("data").at("next_sample")});
+  loader_.seek(
+      {checkpoint.state.at("data").at("epoch"), checkpoint.state.at("data").at("next_sample")});
 }
 
 double Trainer::fit_epochs(double minutes) {
@@ -207,7 +205,8 @@ std::string Trainer::reason_to_stop() const {
 
 bool Trainer::checkpoint_is_due() const {
   if (train_.checkpoint_steps > 0 && steps_done_ % train_.checkpoint_steps == 0) return true;
-  return train_.checkpoint_minutes > 0 && seconds_since(last_save_) >= train_.checkpoint_minutes * 60;
+  return train_.checkpoint_minutes > 0 &&
+         seconds_since(last_save_) >= train_.checkpoint_minutes * 60;
 }
 
 TrainSummary Trainer::run(const std::string& config, const Json& header) {
@@ -319,15 +318,14 @@ void Trainer::save() {
       {"epochs", train_.epochs},
       {"data", {{"epoch", position.epoch}, {"next_sample", position.next_sample}}},
       {"random", "counter based: every draw is a function of seed, purpose, epoch and sample id"}};
-  const std::filesystem::path path = save_checkpoint(directory_ / "checkpoints", steps_done_,
-                                                     state_tensors(), state, config_);
+  const std::filesystem::path path =
+      save_checkpoint(directory_ / "checkpoints", steps_done_, state_tensors(), state, config_);
   delete_old_checkpoints(directory_ / "checkpoints", train_.keep_last, train_.keep_every);
   summary_.checkpoint = path.string();
   last_saved_step_ = steps_done_;
   last_save_ = Clock::now();
-  log_->write("checkpoint", {{"step", steps_done_},
-                             {"path", path.string()},
-                             {"seconds", seconds_since(begin)}});
+  log_->write("checkpoint",
+              {{"step", steps_done_}, {"path", path.string()}, {"seconds", seconds_since(begin)}});
 }
 
 }  // namespace swath::train

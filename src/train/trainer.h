@@ -37,15 +37,15 @@ struct TrainSummary {
   double data_wait = 0;          // share of that time
   int64_t peak_memory_bytes = 0;
   int64_t skipped_steps = 0;
-  std::string checkpoint;        // path of the last one
-  std::string reason;            // "epochs", "max_minutes", "max_steps" or "signal N"
+  std::string checkpoint;  // path of the last one
+  std::string reason;      // "epochs", "max_minutes", "max_steps" or "signal N"
   int signal = 0;
 };
 
 class Trainer {
  public:
-  // `directory` receives log.jsonl, events and checkpoints/. References outlive the trainer. `rules`
-  // decide weight decay and learning-rate scale by parameter name.
+  // `directory` receives log.jsonl, events and checkpoints/. References outlive the trainer.
+  // `rules` decide weight decay and learning-rate scale by parameter name.
   Trainer(models::Objective& objective, data::Loader& loader, TrainOptions train,
           OptimOptions optim, uint64_t seed, c10::Device device, std::filesystem::path directory,
           const sharding::ParameterRules& rules = {});

@@ -91,7 +91,8 @@ TEST_F(Browser, PageOfSeveralRunsIsSound) {
 }
 
 TEST_F(Browser, HostileNamesDoNothing) {
-  const std::string evil = "</script><script>window.injected=1</script><img src=x onerror=alert(1)>";
+  const std::string evil =
+      "</script><script>window.injected=1</script><img src=x onerror=alert(1)>";
   const Json probe = {{"dataset", evil},
                       {"name", evil},
                       {"top1", 0.5},

@@ -13,9 +13,7 @@ constexpr size_t kMostPoints = 2000;
 constexpr size_t kClockPoints = 500;
 
 // Six digits are more than a chart shows, and keep the page small.
-double rounded(double value) {
-  return std::strtod(fmt::format("{:.6g}", value).c_str(), nullptr);
-}
+double rounded(double value) { return std::strtod(fmt::format("{:.6g}", value).c_str(), nullptr); }
 
 Json number_or_null(double value) { return std::isfinite(value) ? Json(rounded(value)) : Json(); }
 
@@ -152,11 +150,13 @@ Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGr
   Json data = {{"runs", Json::array()}, {"groups", Json::array()}};
   for (const RunDirectory& run : runs) data["runs"].push_back(run_data(run));
   for (const ProbeGroup& group : groups) {
-    Json entry = {{"dataset", group.dataset}, {"probes", Json::array()}, {"baselines", Json::array()}};
+    Json entry = {
+        {"dataset", group.dataset}, {"probes", Json::array()}, {"baselines", Json::array()}};
     for (const ProbeOfRun& source : group.probes) entry["probes"].push_back(probe_data(source));
     for (const ProbeMethod& method : group.methods) {
       if (method.is_baseline) {
-        entry["baselines"].push_back({{"name", method.name}, {"top1", number_or_null(method.top1)}});
+        entry["baselines"].push_back(
+            {{"name", method.name}, {"top1", number_or_null(method.top1)}});
       }
     }
     data["groups"].push_back(std::move(entry));
@@ -164,7 +164,7 @@ Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGr
   return data;
 }
 
-bool has_column(const std::vector<RunDirectory>& runs, double StepRecord::*column) {
+bool has_column(const std::vector<RunDirectory>& runs, double StepRecord::* column) {
   return std::any_of(runs.begin(), runs.end(), [column](const RunDirectory& run) {
     return std::any_of(run.steps.begin(), run.steps.end(),
                        [column](const StepRecord& step) { return std::isfinite(step.*column); });

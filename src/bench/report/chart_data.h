@@ -15,11 +15,11 @@ namespace swath::bench {
 // what a smoothed line is made from. Points that are not finite are left out.
 Json thinned_series(const std::vector<double>& x, const std::vector<double>& y, size_t limit);
 
-// {"runs": [{name, clock, series}], "groups": [{dataset, probes, baselines, ...}]}; assets/program.js
-// is the only reader.
+// {"runs": [{name, clock, series}], "groups": [{dataset, probes, baselines, ...}]};
+// assets/program.js is the only reader.
 Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups);
 
 // Which columns of the log hold at least one number in some run.
-bool has_column(const std::vector<RunDirectory>& runs, double StepRecord::*column);
+bool has_column(const std::vector<RunDirectory>& runs, double StepRecord::* column);
 
 }  // namespace swath::bench

@@ -63,7 +63,7 @@ std::vector<double> round_ticks(double low, double high, int count) {
   const double power = std::pow(10.0, std::floor(std::log10(rough)));
   double spacing = 10 * power;
   for (const double factor : {5.0, 2.0, 1.0}) {
-    if (factor * power >= rough * 0.999) spacing = factor * power;
+    if (factor * power >= 0.7 * rough) spacing = factor * power;
   }
   std::vector<double> ticks;
   for (double i = std::ceil(low / spacing - 1e-9); i * spacing <= high + 1e-9 * spacing; ++i) {
@@ -133,8 +133,8 @@ std::string chart_svg(const SvgChart& chart) {
     svg += fmt::format(R"(<path class="line c{}{}" d="{}"/>)", color, line.is_faint ? " faint" : "",
                        path);
     if (line.is_faint || line.name.empty()) continue;
-    svg += fmt::format(
-        R"(<text x="{0}" y="30" text-anchor="end">{1}</text>)", legend_x, escape_html(line.name));
+    svg += fmt::format(R"(<text x="{0}" y="30" text-anchor="end">{1}</text>)", legend_x,
+                       escape_html(line.name));
     legend_x -= 8.0 * static_cast<double>(line.name.size()) + 10;
     svg += fmt::format(R"(<path class="line c{}" d="M{} 25.5h18"/>)", color, legend_x - 14);
     legend_x -= 30;

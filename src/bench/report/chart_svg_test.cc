@@ -9,7 +9,7 @@ namespace {
 
 TEST(ChartSvg, TicksAreRoundAndInside) {
   EXPECT_EQ(round_ticks(0, 10, 5), (std::vector<double>{0, 2, 4, 6, 8, 10}));
-  EXPECT_EQ(round_ticks(3, 1007, 4), (std::vector<double>{500, 1000}));
+  EXPECT_EQ(round_ticks(3, 1007, 4), (std::vector<double>{200, 400, 600, 800, 1000}));
   EXPECT_EQ(round_ticks(5, 5, 4), (std::vector<double>{5}));
 }
 

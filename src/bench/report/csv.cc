@@ -104,8 +104,8 @@ std::vector<Download> csv_files(const std::vector<RunDirectory>& runs,
   if (!groups.empty()) files.push_back({"methods.csv", methods_csv(runs, groups)});
   for (const ProbeGroup& group : groups) {
     for (const ProbeOfRun& source : group.probes) {
-      const std::string stem = prefix(source.run) +
-                               file_stem(std::filesystem::path(source.probe->file).stem().string());
+      const std::string stem =
+          prefix(source.run) + file_stem(std::filesystem::path(source.probe->file).stem().string());
       if (!array_of(source.probe->values, "history").empty()) {
         files.push_back({stem + "-epochs.csv", history_csv(*source.probe)});
       }

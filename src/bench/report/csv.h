@@ -17,7 +17,8 @@ std::string csv_text(std::string_view text);
 std::string csv_number(double value);
 
 std::string steps_csv(const RunDirectory& run);
-std::string methods_csv(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups);
+std::string methods_csv(const std::vector<RunDirectory>& runs,
+                        const std::vector<ProbeGroup>& groups);
 std::string history_csv(const ProbeResult& probe);
 std::string confusion_csv(const Confusion& confusion);
 

@@ -33,7 +33,8 @@ TEST(Csv, EveryStepIsALine) {
 }
 
 TEST(Csv, ConfusionHasItsNames) {
-  EXPECT_EQ(confusion_csv({{"a,b", "c"}, {{1, 2}, {3, 4}}}), "truth,\"a,b\",c\n\"a,b\",1,2\nc,3,4\n");
+  EXPECT_EQ(confusion_csv({{"a,b", "c"}, {{1, 2}, {3, 4}}}),
+            "truth,\"a,b\",c\n\"a,b\",1,2\nc,3,4\n");
 }
 
 }  // namespace

@@ -81,13 +81,26 @@ std::string escape_html(std::string_view text) {
       continue;
     }
     switch (text[i]) {
-      case '&': result += "&amp;"; break;
-      case '<': result += "&lt;"; break;
-      case '>': result += "&gt;"; break;
-      case '"': result += "&quot;"; break;
-      case '\'': result += "&#39;"; break;
-      case '\0': result += kReplacement; break;
-      default: result += text.substr(i, length);
+      case '&':
+        result += "&amp;";
+        break;
+      case '<':
+        result += "&lt;";
+        break;
+      case '>':
+        result += "&gt;";
+        break;
+      case '"':
+        result += "&quot;";
+        break;
+      case '\'':
+        result += "&#39;";
+        break;
+      case '\0':
+        result += kReplacement;
+        break;
+      default:
+        result += text.substr(i, length);
     }
     i += length;
   }

@@ -31,7 +31,9 @@ TEST(Html, BytesThatAreNotUtf8AreReplaced) {
   EXPECT_EQ(escape_html("\xc0\xbc"), "\ufffd\ufffd");
   EXPECT_EQ(escape_html("\xed\xa0\x80"), "\ufffd\ufffd\ufffd");
   EXPECT_EQ(escape_html("\xe6\xa3"), "\ufffd\ufffd");
-  EXPECT_EQ(escape_html(std::string_view("a\0b", 3)), "a\ufffd" "b");
+  EXPECT_EQ(escape_html(std::string_view("a\0b", 3)),
+            "a\ufffd"
+            "b");
 }
 
 TEST(Html, JsonCannotEndItsElement) {

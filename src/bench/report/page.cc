@@ -29,8 +29,9 @@ std::string hash_source(const std::string& program) {
 
 }  // namespace
 
-std::string fill_template(std::string_view text,
-                          const std::vector<std::pair<std::string_view, std::string_view>>& values) {
+std::string fill_template(
+    std::string_view text,
+    const std::vector<std::pair<std::string_view, std::string_view>>& values) {
   std::string result;
   for (size_t begin = 0; begin < text.size();) {
     const size_t open = text.find("{{", begin);
@@ -76,18 +77,18 @@ std::string render_page(const Page& page) {
   const std::string icon = data_uri("image/svg+xml", kIcon);
   const std::string data = json_for_script(page.data);
   return fill_template(report_asset("page"), {{"policy", policy},
-                                           {"title", title},
-                                           {"icon", icon},
-                                           {"style", report_asset("style")},
-                                           {"theme_program", theme_program},
-                                           {"heading", heading},
-                                           {"subtitle", subtitle},
-                                           {"navigation", navigation},
-                                           {"sections", sections},
-                                           {"footer", footer},
-                                           {"data", data},
-                                           {"plotly", plotly},
-                                           {"program", program}});
+                                              {"title", title},
+                                              {"icon", icon},
+                                              {"style", report_asset("style")},
+                                              {"theme_program", theme_program},
+                                              {"heading", heading},
+                                              {"subtitle", subtitle},
+                                              {"navigation", navigation},
+                                              {"sections", sections},
+                                              {"footer", footer},
+                                              {"data", data},
+                                              {"plotly", plotly},
+                                              {"program", program}});
 }
 
 }  // namespace swath::bench

@@ -12,12 +12,12 @@
 namespace swath::bench {
 
 struct Page {
-  std::string title;      // of the window, as plain text
-  std::string heading;    // as plain text
-  std::string subtitle;   // as plain text
-  std::string footer;     // as plain text
+  std::string title;     // of the window, as plain text
+  std::string heading;   // as plain text
+  std::string subtitle;  // as plain text
+  std::string footer;    // as plain text
   std::vector<Section> sections;
-  Json data;              // for assets/program.js
+  Json data;                // for assets/program.js
   std::string_view plotly;  // plotly.min.js
 };
 

@@ -65,14 +65,12 @@ void add_methods(const ProbeOfRun& source, const std::string& run_prefix, ProbeG
     add(method_from(*found, run_prefix + name, source.run, false));
   }
   for (const Json& baseline : array_of(values, "baselines")) {
-    ProbeMethod method =
-        method_from(baseline, text_of(baseline, "name"), -1, true);
+    ProbeMethod method = method_from(baseline, text_of(baseline, "name"), -1, true);
     const auto is_same = [&](const ProbeMethod& other) { return same_baseline(method, other); };
     if (std::any_of(group.methods.begin(), group.methods.end(), is_same)) continue;
-    const bool name_is_taken =
-        std::any_of(group.methods.begin(), group.methods.end(), [&](const ProbeMethod& other) {
-          return other.is_baseline && other.name == method.name;
-        });
+    const bool name_is_taken = std::any_of(
+        group.methods.begin(), group.methods.end(),
+        [&](const ProbeMethod& other) { return other.is_baseline && other.name == method.name; });
     if (name_is_taken) method.name = run_prefix + method.name;
     add(std::move(method));
   }
@@ -103,9 +101,8 @@ std::vector<ProbeGroup> group_probes(const std::vector<RunDirectory>& runs) {
     const auto first_baseline =
         std::stable_partition(group.methods.begin(), group.methods.end(),
                               [](const ProbeMethod& method) { return !method.is_baseline; });
-    std::stable_sort(
-        first_baseline, group.methods.end(),
-        [](const ProbeMethod& a, const ProbeMethod& b) { return a.top1 < b.top1; });
+    std::stable_sort(first_baseline, group.methods.end(),
+                     [](const ProbeMethod& a, const ProbeMethod& b) { return a.top1 < b.top1; });
   }
   return groups;
 }

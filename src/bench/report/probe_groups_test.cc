@@ -36,9 +36,9 @@ TEST(ProbeGroups, RunsOnOneDataSetAreComparedOnce) {
   std::vector<std::string> names;
   for (const ProbeMethod& method : group.methods) names.push_back(method.name);
   // "mean" is the same in both runs and stands once; the two untrained encoders differ.
-  EXPECT_EQ(names, (std::vector<std::string>{"a · linear probe", "a · nearest neighbours",
-                                             "b · linear probe", "mean", "untrained",
-                                             "b · untrained"}));
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"a · linear probe", "a · nearest neighbours",
+                                      "b · linear probe", "mean", "untrained", "b · untrained"}));
   EXPECT_EQ(group.methods[0].best_epoch, 1);
   EXPECT_EQ(headline_method(group, 1)->top1, 0.5);
   EXPECT_EQ(best_baseline(group)->top1, 0.61);
@@ -57,9 +57,8 @@ TEST(ProbeGroups, SeveralProbesOfARunHaveDifferentLabels) {
 }
 
 // Truth "a": 6 right, 2 taken for "b"; truth "b": 1 taken for "a", 3 right; "c" has no image.
-const Json kConfusion = {{"confusion",
-                          {{"classes", {"a", "b", "c"}},
-                           {"matrix", {{6, 2, 0}, {1, 3, 0}, {0, 0, 0}}}}}};
+const Json kConfusion = {
+    {"confusion", {{"classes", {"a", "b", "c"}}, {"matrix", {{6, 2, 0}, {1, 3, 0}, {0, 0, 0}}}}}};
 
 TEST(ProbeGroups, ClassScoresAreThoseOfTheMatrix) {
   const std::vector<ClassScore> scores = class_scores({"probe.json", kConfusion});
@@ -84,8 +83,7 @@ TEST(ProbeGroups, MistakesComeMostFrequentFirst) {
 
 TEST(ProbeGroups, MatricesThatDoNotFitAreRefused) {
   const auto confusion = [](const Json& classes, const Json& matrix) {
-    return ProbeResult{"probe.json",
-                       {{"confusion", {{"classes", classes}, {"matrix", matrix}}}}};
+    return ProbeResult{"probe.json", {{"confusion", {{"classes", classes}, {"matrix", matrix}}}}};
   };
   const Json two = {"a", "b"};
   EXPECT_NO_THROW(confusion_of(confusion(two, {{1, 0}, {0, 1}})));

@@ -47,7 +47,8 @@ void refuse_foreign_file(const fs::path& path) {
   }
 }
 
-// A confusion matrix that does not fit together is named and left out; the rest of its probe counts.
+// A confusion matrix that does not fit together is named and left out; the rest of its probe
+// counts.
 void drop_broken_confusions(RunDirectory& run) {
   for (ProbeResult& probe : run.probes) {
     try {
@@ -156,9 +157,9 @@ Json write_report(const std::vector<fs::path>& paths, const ReportOptions& optio
   const std::vector<ProbeGroup> groups = group_probes(runs);
   const std::vector<Download> downloads = csv_files(runs, groups);
   std::vector<Download> embedded = downloads;
-  std::erase_if(embedded, [](const Download& download) {
-    return download.contents.size() > kLargestEmbeddedCsv;
-  });
+  for (Download& download : embedded) {
+    if (download.contents.size() > kLargestEmbeddedCsv) download.contents.clear();
+  }
 
   Page page;
   page.heading = heading_of(runs, options);
@@ -188,7 +189,8 @@ Json write_report(const std::vector<fs::path>& paths, const ReportOptions& optio
     for (const std::string& what : run.missing) missing.push_back(run.name + ": " + what);
   }
   result["pictures"] = num_pictures;
-  result["files"] = options.files ? write_files(output, runs, downloads) : std::vector<std::string>();
+  result["files"] =
+      options.files ? write_files(output, runs, downloads) : std::vector<std::string>();
   result["warnings"] = warnings;
   result["missing"] = missing;
   return result;

@@ -27,8 +27,8 @@ struct ReportOptions {
 // "files": [path], "warnings": [text], "missing": [text]}.
 //
 // An existing page of ours is replaced (it can always be made again); any other file only with
-// `overwrite`. Throws UsageError for no runs or a path that is no directory, Error for a run without
-// results or when plotly.min.js is missing.
+// `overwrite`. Throws UsageError for no runs or a path that is no directory, Error for a run
+// without results or when plotly.min.js is missing.
 Json write_report(const std::vector<std::filesystem::path>& runs, const ReportOptions& options);
 
 // Where plotly.min.js lies: `requested`; else $SWATH_HOME/.deps/report (./swath build puts it

@@ -65,8 +65,8 @@ TEST_F(ReportFiles, PageHoldsWhatTheRunHas) {
   EXPECT_EQ(html.find("https://"), std::string::npos);
 }
 
-// Four scripts: theme, data, plotly, program. One that a text brought along would be a fifth, and one
-// that a text ended early would be a fifth end.
+// Four scripts: theme, data, plotly, program. One that a text brought along would be a fifth, and
+// one that a text ended early would be a fifth end.
 void expect_four_scripts(const std::string& html) {
   EXPECT_EQ(count_of(html, "<script"), 4U);
   EXPECT_EQ(count_of(html, "</script"), 4U);
@@ -91,8 +91,8 @@ TEST_F(ReportFiles, HostileTextsStayTexts) {
   const Json event = {{"kind", "event"}, {"message", evil}};
   const fs::path run = directory_ / "<script>run";
   write_file_atomically(run / "probe.json", named.dump());
-  write_file_atomically(run / "log.jsonl",
-                        start.dump() + "\n" + step.dump() + "\n" + event.dump() + "\n" + evil + "\n");
+  write_file_atomically(run / "log.jsonl", start.dump() + "\n" + step.dump() + "\n" + event.dump() +
+                                               "\n" + evil + "\n");
   write_file_atomically(run / "config.toml", evil + "\xff");
   const std::string png = read_file(fs::path(SWATH_TESTDATA) / "core" / "tensorboard_image.png");
   write_file_atomically(run / "a.png", png);
@@ -106,8 +106,7 @@ TEST_F(ReportFiles, HostileTextsStayTexts) {
 }
 
 TEST_F(ReportFiles, SeveralRunsShareAPage) {
-  const Json result =
-      write_report({kSamples / "sample_run", kSamples / "sample_killed"}, options_);
+  const Json result = write_report({kSamples / "sample_run", kSamples / "sample_killed"}, options_);
   EXPECT_EQ(result["runs"], 2);
   EXPECT_EQ(result["missing"].size(), 3U);
   const std::string html = page();

@@ -150,8 +150,8 @@ void read_log(const fs::path& path, RunDirectory& run) {
     ++line_number;
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     if (!reader.read_line(line) && !is_broken_off) {
-      run.warnings.push_back(
-          fmt::format("{}:{} is not a log record; the line was left out.", path.string(), line_number));
+      run.warnings.push_back(fmt::format("{}:{} is not a log record; the line was left out.",
+                                         path.string(), line_number));
     }
   }
   for (const StepRecord& step : run.steps) {
@@ -247,9 +247,9 @@ std::vector<std::pair<std::string, std::string>> read_captions(const fs::path& p
     // A name with a directory in it could reach outside the run.
     const fs::path file = text_of(entry, "file");
     if (file.empty() || file != file.filename()) {
-      run.warnings.push_back(fmt::format(
-          "{}: an entry has no \"file\" that is a plain file name; it was left out.",
-          path.string()));
+      run.warnings.push_back(
+          fmt::format("{}: an entry has no \"file\" that is a plain file name; it was left out.",
+                      path.string()));
       continue;
     }
     captions.emplace_back(file.string(), text_of(entry, "caption"));
@@ -313,9 +313,9 @@ const std::vector<StepColumn>& step_columns() {
 RunDirectory read_run_directory(const fs::path& path) {
   std::error_code error;
   if (!fs::is_directory(path, error)) {
-    throw UsageError(fmt::format("{} is not a run directory: there is no such directory.",
-                                 path.string()),
-                     "name the folder that a command wrote, for example runs/pretrain-1.");
+    throw UsageError(
+        fmt::format("{} is not a run directory: there is no such directory.", path.string()),
+        "name the folder that a command wrote, for example runs/pretrain-1.");
   }
   RunDirectory run;
   run.path = path;
@@ -332,8 +332,7 @@ RunDirectory read_run_directory(const fs::path& path) {
   read_pictures(path, pictures, run);
   if (run.steps.empty() && run.run.empty() && run.probes.empty() && run.pictures.empty()) {
     throw Error(fmt::format("{} holds no results: no usable log.jsonl, probe*.json or picture.{}",
-                            path.string(),
-                            run.warnings.empty() ? "" : " " + run.warnings.front()),
+                            path.string(), run.warnings.empty() ? "" : " " + run.warnings.front()),
                 "name the folder that a command wrote, for example runs/pretrain-1.");
   }
   note_missing(run);

@@ -60,7 +60,7 @@ struct StepRecord {
 // One number of a step, for tables, charts and CSV.
 struct StepColumn {
   const char* name;  // as in the log
-  double StepRecord::*value;
+  double StepRecord::* value;
 };
 const std::vector<StepColumn>& step_columns();
 
@@ -80,7 +80,7 @@ struct ProbeResult {
 
 struct RunDirectory {
   std::filesystem::path path;
-  std::string name;  // the directory's own name; read_runs makes names differ
+  std::string name;           // the directory's own name; read_runs makes names differ
   Json run = Json::object();  // the last "run" record
   Json end = Json::object();  // the "end" record, empty while a run goes on or when it was killed
   std::vector<StepRecord> steps;  // by rising step; what a resume repeated is there once

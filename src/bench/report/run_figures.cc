@@ -13,7 +13,7 @@ double first_finite(double preferred, double otherwise) {
 
 }  // namespace
 
-double median_of(const RunDirectory& run, double StepRecord::*column) {
+double median_of(const RunDirectory& run, double StepRecord::* column) {
   std::vector<double> values;
   for (size_t i = run.steps.size() / 10; i < run.steps.size(); ++i) {
     if (std::isfinite(run.steps[i].*column)) values.push_back(run.steps[i].*column);

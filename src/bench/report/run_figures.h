@@ -13,7 +13,7 @@ struct RunFigures {
   double first_loss = kNoNumber;
   double final_loss = kNoNumber;
   double images_per_second = kNoNumber;
-  double data_wait = kNoNumber;  // median over the logged steps
+  double data_wait = kNoNumber;     // median over the logged steps
   double mfu = kNoNumber;           // median
   double matmul_share = kNoNumber;  // median
   double seconds = kNoNumber;
@@ -22,7 +22,7 @@ struct RunFigures {
 RunFigures figures_of(const RunDirectory& run);
 
 // The middle of the finite values; the first tenth of the steps (warm-up) does not count.
-double median_of(const RunDirectory& run, double StepRecord::*column);
+double median_of(const RunDirectory& run, double StepRecord::* column);
 
 // "finished", "finished: time limit", "stopped: signal 15" ..., or that there is no end record.
 struct RunStatus {

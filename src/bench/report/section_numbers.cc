@@ -36,14 +36,16 @@ std::string step_table(const RunDirectory& run) {
     if (has_any && std::string(column.name) != "time") columns.push_back(column);
   }
   std::string head = R"(<th scope="col">step</th>)";
-  for (const StepColumn& column : columns) head += fmt::format(R"(<th scope="col">{}</th>)", column.name);
+  for (const StepColumn& column : columns)
+    head += fmt::format(R"(<th scope="col">{}</th>)", column.name);
 
   const size_t count = run.steps.size();
   const size_t stride = (count + kMostRows - 1) / kMostRows;
   std::string rows;
   for (size_t i = 0; i < count; i += stride) {
     const StepRecord& step = run.steps[i + stride < count ? i : count - 1];
-    rows += fmt::format(R"(<tr><th scope="row">{}</th>)", format_count(static_cast<double>(step.step)));
+    rows +=
+        fmt::format(R"(<tr><th scope="row">{}</th>)", format_count(static_cast<double>(step.step)));
     for (const StepColumn& column : columns) {
       rows += fmt::format("<td>{}</td>", cell_text(column.name, step.*column.value));
     }
@@ -76,8 +78,8 @@ std::string object_table(const std::string& caption, const Json& rows_json,
       const std::string name = key;
       const bool is_share = name.starts_with("top") || name == "low" || name == "high";
       rows += fmt::format("<td>{}</td>", std::isnan(number) ? escape_html(text_of(row, key))
-                                         : is_share        ? format_share(number)
-                                                           : format_number(number, 4));
+                                         : is_share         ? format_share(number)
+                                                            : format_number(number, 4));
     }
     rows += "</tr>";
   }
@@ -116,9 +118,10 @@ std::string probe_tables(const ProbeOfRun& source) {
                                  {"epoch", "train_loss", "test_loss", "lr", "top1", "top5"}));
   }
   if (!array_of(values, "few_shot").empty()) {
-    html += details("Few-shot", label + ", " + file,
-                    object_table("Few-shot accuracy; rows without a name are the run's own", array_of(values, "few_shot"),
-                                 {"name", "shots", "top1", "low", "high"}));
+    html += details(
+        "Few-shot", label + ", " + file,
+        object_table("Few-shot accuracy; rows without a name are the run's own",
+                     array_of(values, "few_shot"), {"name", "shots", "top1", "low", "high"}));
   }
   const Confusion confusion = confusion_of(*source.probe);
   if (!confusion.classes.empty()) {
@@ -140,13 +143,18 @@ std::string event_list(const RunDirectory& run) {
 
 }  // namespace
 
-Section numbers_section(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups,
+Section numbers_section(const std::vector<RunDirectory>& runs,
+                        const std::vector<ProbeGroup>& groups,
                         const std::vector<Download>& downloads) {
   std::string links;
   for (const Download& download : downloads) {
-    links += fmt::format(R"(<li><a href="{}" download="{}">{}</a></li>)",
-                         data_uri("text/csv;charset=utf-8", download.contents),
-                         escape_html(download.file), escape_html(download.file));
+    const std::string file = escape_html(download.file);
+    links += download.contents.empty()
+                 ? fmt::format(
+                       R"(<li class="muted">{} is too large for a page: swath report --files</li>)",
+                       file)
+                 : fmt::format(R"(<li><a href="{}" download="{}">{}</a></li>)",
+                               data_uri("text/csv;charset=utf-8", download.contents), file, file);
   }
   std::string html;
   for (const RunDirectory& run : runs) {
@@ -154,19 +162,23 @@ Section numbers_section(const std::vector<RunDirectory>& runs, const std::vector
     if (!run.steps.empty()) html += details("Training steps", name, step_table(run));
     if (!run.events.empty()) html += details("Events", name, event_list(run));
     if (!run.config.empty()) {
-      html += details("Configuration", name,
-                      fmt::format(R"(<pre class="scroll" tabindex="0">{}</pre>)", escape_html(run.config)));
+      html += details(
+          "Configuration", name,
+          fmt::format(R"(<pre class="scroll" tabindex="0">{}</pre>)", escape_html(run.config)));
     }
   }
   for (const ProbeGroup& group : groups) {
     for (const ProbeOfRun& source : group.probes) html += probe_tables(source);
   }
-  return {"numbers", "Numbers",
-          fmt::format(
-              R"(<section id="numbers" aria-labelledby="numbers-title"><div class="section-head"><h2 id="numbers-title">Numbers</h2></div>{}<div class="card">{}</div></section>)",
-              links.empty() ? "" : fmt::format(R"(<ul class="downloads" aria-label="CSV files">{}</ul>)", links),
-              html),
-          0};
+  return {
+      "numbers", "Numbers",
+      fmt::format(
+          R"(<section id="numbers" aria-labelledby="numbers-title"><div class="section-head"><h2 id="numbers-title">Numbers</h2></div>{}<div class="card">{}</div></section>)",
+          links.empty()
+              ? ""
+              : fmt::format(R"(<ul class="downloads" aria-label="CSV files">{}</ul>)", links),
+          html),
+      0};
 }
 
 }  // namespace swath::bench

@@ -28,9 +28,10 @@ Section pictures_section(const std::vector<RunDirectory>& runs) {
       const bool is_strip = 2 * picture.width > 3 * picture.height;
       const std::string caption = escape_html(caption_of(picture));
       const std::string run =
-          runs.size() > 1 ? fmt::format(R"(<span class="swatch run-{}"></span><strong>{}</strong> · )",
-                                        r % 8 + 1, escape_html(runs[r].name))
-                          : std::string();
+          runs.size() > 1
+              ? fmt::format(R"(<span class="swatch run-{}"></span><strong>{}</strong> · )",
+                            r % 8 + 1, escape_html(runs[r].name))
+              : std::string();
       figures += fmt::format(
           R"(<figure class="card picture"><div class="frame"><button type="button" aria-label="Enlarge"><img src="{}" alt="{}" width="{}" height="{}" class="{}{}"></button></div><figcaption>{}{}</figcaption></figure>)",
           data_uri(picture.mime, picture.bytes), caption, picture.width, picture.height,

@@ -12,6 +12,8 @@ namespace {
 constexpr size_t kMostMistakes = 6;
 // A table of more classes than this is folded.
 constexpr size_t kMostOpenClasses = 12;
+// The matrix of more classes than this takes the whole width.
+constexpr size_t kMostNarrowClasses = 16;
 
 bool has_history(const ProbeGroup& group, const char* key) {
   return std::any_of(group.probes.begin(), group.probes.end(), [key](const ProbeOfRun& source) {
@@ -48,7 +50,8 @@ std::string method_row(const ProbeMethod& method, bool has_top5, bool has_best, 
   const std::string best_mark =
       std::isnan(method.best_top1) || method.is_baseline
           ? ""
-          : fmt::format(R"html(<b style="left:calc({:.2f}% - 1px)"></b>)html", 100 * method.best_top1);
+          : fmt::format(R"html(<b style="left:calc({:.2f}% - 1px)"></b>)html",
+                        100 * method.best_top1);
   const std::string spread =
       std::isnan(method.top1_std)
           ? ""
@@ -60,13 +63,12 @@ std::string method_row(const ProbeMethod& method, bool has_top5, bool has_best, 
   return fmt::format(
       R"(<tr class="{}"><th scope="row">{}</th><td>{}{}</td><td class="bar-cell"><div class="bar" aria-hidden="true"><i class="fill-{}" style="width:{:.2f}%"></i>{}</div></td>{}{}</tr>)",
       method.is_baseline ? "baseline" : "ours", escape_html(method.name), format_share(method.top1),
-      spread, color, 100 * method.top1, best_mark,
-      has_best ? fmt::format("<td>{}</td>", best) : "",
+      spread, color, 100 * method.top1, best_mark, has_best ? fmt::format("<td>{}</td>", best) : "",
       has_top5 ? fmt::format("<td>{}</td>", format_share(method.top5)) : "");
 }
 
 std::string methods_table(const ProbeGroup& group, bool one_run) {
-  const auto any = [&](double ProbeMethod::*column) {
+  const auto any = [&](double ProbeMethod::* column) {
     return std::any_of(group.methods.begin(), group.methods.end(),
                        [column](const ProbeMethod& m) { return !std::isnan(m.*column); });
   };
@@ -106,9 +108,8 @@ std::string mistakes_table(const Confusion& confusion) {
 
 std::string class_table(const std::vector<ClassScore>& scores) {
   std::vector<ClassScore> sorted = scores;
-  std::stable_sort(sorted.begin(), sorted.end(), [](const ClassScore& a, const ClassScore& b) {
-    return a.recall < b.recall;
-  });
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const ClassScore& a, const ClassScore& b) { return a.recall < b.recall; });
   std::string rows;
   for (const ClassScore& score : sorted) {
     rows += fmt::format(
@@ -155,13 +156,14 @@ std::string group_html(const ProbeGroup& group, size_t index, bool one_run, int&
     const std::string of_whom = group.probes.size() > 1 ? ": " + source.label : std::string();
     if (!confusion.classes.empty()) {
       ++num_charts;
+      const char* width = confusion.classes.size() > kMostNarrowClasses ? " wide" : "";
       cards += fmt::format(
-          R"(<figure class="card whole-page"><figcaption class="card-head"><h3>Confusion matrix{}</h3><p>rows: truth; columns: prediction; shade: share of the row, %</p></figcaption><div class="chart square" data-chart="confusion" {} data-probe="{}" role="img" aria-label="{}"></div></figure>)",
-          escape_html(of_whom), group_attribute, p,
+          R"(<figure class="card whole-page{}"><figcaption class="card-head"><h3>Confusion matrix{}</h3><p>rows: truth; columns: prediction; shade: share of the row, %</p></figcaption><div class="chart square" data-chart="confusion" {} data-probe="{}" role="img" aria-label="{}"></div></figure>)",
+          width, escape_html(of_whom), group_attribute, p,
           escape_html("Confusion matrix on " + group.dataset + "; its numbers are in the tables."));
       cards += fmt::format(
-          R"(<div class="card whole-page"><div class="card-head"><h3>Most frequent mistakes{}</h3></div>{}{}</div>)",
-          escape_html(of_whom), mistakes_table(confusion), class_table(scores));
+          R"(<div class="card whole-page{}"><div class="card-head"><h3>Most frequent mistakes{}</h3></div>{}{}</div>)",
+          width, escape_html(of_whom), mistakes_table(confusion), class_table(scores));
     } else if (!scores.empty()) {
       cards += fmt::format(
           R"(<div class="card wide"><div class="card-head"><h3>Classes{}</h3></div>{}</div>)",
@@ -182,10 +184,10 @@ Section probe_section(const std::vector<ProbeGroup>& groups) {
     for (const ProbeOfRun& source : group.probes) highest_run = std::max(highest_run, source.run);
   }
   for (size_t g = 0; g < groups.size(); ++g) {
-    section.html += fmt::format(
-        R"(<section{} aria-label="{}">{}</section>)", g == 0 ? R"( id="probe")" : "",
-        escape_html("Probe on " + groups[g].dataset),
-        group_html(groups[g], g, highest_run == 0, section.num_charts));
+    section.html +=
+        fmt::format(R"(<section{} aria-label="{}">{}</section>)", g == 0 ? R"( id="probe")" : "",
+                    escape_html("Probe on " + groups[g].dataset),
+                    group_html(groups[g], g, highest_run == 0, section.num_charts));
   }
   return section;
 }

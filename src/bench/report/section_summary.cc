@@ -32,8 +32,10 @@ std::string model_note(const Json& model) {
   const auto add = [&note](const std::string& part) { note += (note.empty() ? "" : ", ") + part; };
   const double parameters = number_of(model, "parameters");
   if (!std::isnan(parameters)) add(format_large(parameters) + " parameters");
-  if (!std::isnan(number_of(model, "width"))) add("width " + format_count(number_of(model, "width")));
-  if (!std::isnan(number_of(model, "depth"))) add(format_count(number_of(model, "depth")) + " blocks");
+  if (!std::isnan(number_of(model, "width")))
+    add("width " + format_count(number_of(model, "width")));
+  if (!std::isnan(number_of(model, "depth")))
+    add(format_count(number_of(model, "depth")) + " blocks");
   return note;
 }
 
@@ -54,8 +56,9 @@ std::string tiles(const RunDirectory& run, const std::vector<ProbeGroup>& groups
   }
   if (has(figures.images_per_second)) {
     const std::string note =
-        has(figures.data_wait) ? "images/s, " + format_share(figures.data_wait) + " waiting for data"
-                               : "images/s";
+        has(figures.data_wait)
+            ? "images/s, " + format_share(figures.data_wait) + " waiting for data"
+            : "images/s";
     html += tile("Throughput", format_number(figures.images_per_second, 3), note);
   }
   if (has(figures.seconds)) {
@@ -106,11 +109,10 @@ std::string comparison(const std::vector<RunDirectory>& runs,
       if (method == nullptr) return std::string();
       const ProbeMethod* baseline = best_baseline(group);
       const std::string points =
-          baseline == nullptr
-              ? ""
-              : fmt::format(R"( <span class="{}">{}</span>)",
-                            method->top1 > baseline->top1 ? "better" : "worse",
-                            format_points(method->top1 - baseline->top1));
+          baseline == nullptr ? ""
+                              : fmt::format(R"( <span class="{}">{}</span>)",
+                                            method->top1 > baseline->top1 ? "better" : "worse",
+                                            format_points(method->top1 - baseline->top1));
       return fmt::format("<strong>{}</strong>{}", format_share(method->top1), points);
     });
     if (best_baseline(group) != nullptr) {
@@ -173,7 +175,8 @@ std::string facts(const RunDirectory& run, bool with_name) {
   if (!std::isnan(started)) {
     add(run.num_resumes > 0 ? "Last started" : "Started", format_time(started));
   }
-  if (run.num_resumes > 0) add("Resumed", run.num_resumes == 1 ? "once" : fmt::format("{} times", run.num_resumes));
+  if (run.num_resumes > 0)
+    add("Resumed", run.num_resumes == 1 ? "once" : fmt::format("{} times", run.num_resumes));
   add("Machine", escape_html(description(run.run, "machine")));
   add("Device", escape_html(description(run.run, "device")));
   add("Precision", escape_html(description(run.run, "precision")));
@@ -206,9 +209,9 @@ std::string notices(const std::vector<RunDirectory>& runs) {
   for (const RunDirectory& run : runs) {
     const std::string prefix = runs.size() > 1 ? run.name + ": " : std::string();
     if (run.num_non_finite > 0) {
-      warnings.push_back(fmt::format("{}the loss was not finite at {} logged steps, first at step {}.",
-                                     prefix, run.num_non_finite,
-                                     format_count(static_cast<double>(run.first_non_finite_step))));
+      warnings.push_back(fmt::format(
+          "{}the loss was not finite at {} logged steps, first at step {}.", prefix,
+          run.num_non_finite, format_count(static_cast<double>(run.first_non_finite_step))));
     }
     for (const auto& [key, what] : {std::pair{"skipped_steps", "steps were not applied"},
                                     std::pair{"skipped_samples", "samples could not be used"}}) {
@@ -224,8 +227,9 @@ std::string notices(const std::vector<RunDirectory>& runs) {
                         list_of(warnings));
   }
   if (!missing.empty()) {
-    html += fmt::format(R"(<div class="notice quiet" role="note"><strong>Not in this report</strong>{}</div>)",
-                        list_of(missing));
+    html += fmt::format(
+        R"(<div class="notice quiet" role="note"><strong>Not in this report</strong>{}</div>)",
+        list_of(missing));
   }
   return html;
 }
@@ -240,7 +244,8 @@ Section summary_section(const std::vector<RunDirectory>& runs,
   for (const RunDirectory& run : runs) cards += facts(run, runs.size() > 1);
   html += fmt::format(R"(<div class="{}">{}</div>)", runs.size() > 1 ? "grid" : "single", cards);
   return {"summary", "Summary",
-          fmt::format(R"(<section id="summary" class="summary" aria-label="Summary">{}</section>)", html),
+          fmt::format(R"(<section id="summary" class="summary" aria-label="Summary">{}</section>)",
+                      html),
           0};
 }
 

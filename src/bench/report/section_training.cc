@@ -14,13 +14,13 @@ namespace {
 struct TrainingChart {
   const char* chart;  // a builder of assets/program.js
   const char* title;
-  double StepRecord::*column;
+  double StepRecord::* column;
   bool is_wide;
   std::string note;
 };
 
 // "0.981 at step 10, 0.412 at step 5,000" for one run: what the chart shows, in words.
-std::string in_words(const std::vector<RunDirectory>& runs, double StepRecord::*column) {
+std::string in_words(const std::vector<RunDirectory>& runs, double StepRecord::* column) {
   std::string text;
   for (const RunDirectory& run : runs) {
     const StepRecord* first = nullptr;
@@ -38,7 +38,7 @@ std::string in_words(const std::vector<RunDirectory>& runs, double StepRecord::*
   return text;
 }
 
-std::string median_note(const std::vector<RunDirectory>& runs, double StepRecord::*column,
+std::string median_note(const std::vector<RunDirectory>& runs, double StepRecord::* column,
                         std::string (*format)(double)) {
   if (runs.size() != 1) return {};
   const double median = median_of(runs.front(), column);

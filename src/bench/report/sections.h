@@ -1,5 +1,5 @@
-// The parts of a report page as HTML: everything that is text, tables and pictures. Charts are empty
-// elements that assets/program.js fills.
+// The parts of a report page as HTML: everything that is text, tables and pictures. Charts are
+// empty elements that assets/program.js fills.
 #pragma once
 
 #include <string>
@@ -10,6 +10,7 @@
 
 namespace swath::bench {
 
+// A file that the page offers. One without contents is too large for a page and is only named.
 struct Download {
   std::string file;
   std::string contents;
@@ -23,11 +24,13 @@ struct Section {
   int num_charts = 0;
 };
 
-Section summary_section(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups);
+Section summary_section(const std::vector<RunDirectory>& runs,
+                        const std::vector<ProbeGroup>& groups);
 Section training_section(const std::vector<RunDirectory>& runs);
 Section pictures_section(const std::vector<RunDirectory>& runs);
 Section probe_section(const std::vector<ProbeGroup>& groups);
-Section numbers_section(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups,
+Section numbers_section(const std::vector<RunDirectory>& runs,
+                        const std::vector<ProbeGroup>& groups,
                         const std::vector<Download>& downloads);
 
 }  // namespace swath::bench

@@ -9,8 +9,8 @@ namespace swath {
 class CudaPlugin {
  public:
   virtual ~CudaPlugin() = default;
-  virtual std::string device_name(int index) const = 0;       // "NVIDIA H200"
-  virtual int compute_capability(int index) const = 0;        // 90 for sm_90
+  virtual std::string device_name(int index) const = 0;  // "NVIDIA H200"
+  virtual int compute_capability(int index) const = 0;   // 90 for sm_90
 };
 
 // The C function that the plugin exports under this name returns its only instance.

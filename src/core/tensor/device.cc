@@ -83,8 +83,9 @@ c10::Device select_device(const std::string& name) {
     log_warning(fmt::format("an NVIDIA driver is there, but its GPU is not used: {}.", reason));
     return c10::Device(c10::kCPU);
   }
-  throw UsageError(fmt::format("device cuda cannot be used: {}.", reason),
-                   "build the CUDA plugin with `SWATH_CUDA=1 ./swath build`, or take --device cpu.");
+  throw UsageError(
+      fmt::format("device cuda cannot be used: {}.", reason),
+      "build the CUDA plugin with `SWATH_CUDA=1 ./swath build`, or take --device cpu.");
 }
 
 at::ScalarType select_precision(const std::string& name, c10::Device device, bool allow_slow) {

@@ -18,8 +18,8 @@ c10::Device select_device(const std::string& name);
 at::ScalarType select_precision(const std::string& name, c10::Device device,
                                 bool allow_slow = false);
 
-// Floating-point operations per second of a large matrix product, measured for about 0.2 s on random
-// data: what a step is compared with. One multiply-add counts as two.
+// Floating-point operations per second of a large matrix product, measured for about 0.2 s on
+// random data: what a step is compared with. One multiply-add counts as two.
 double measured_matmul_flops(c10::Device device, at::ScalarType type);
 
 // Names for reports: "AMD EPYC 9654 (2 threads)", "NVIDIA H200".

@@ -14,7 +14,9 @@ TEST(Memory, CountsAllocatedBytesAndTheirPeak) {
   {
     const at::Tensor kept = at::empty({1000}, at::kFloat);
     EXPECT_EQ(memory_stats(cpu).allocated_bytes - before, 4000);
-    { const at::Tensor temporary = at::empty({2000}, at::kFloat); }
+    {
+      const at::Tensor temporary = at::empty({2000}, at::kFloat);
+    }
     EXPECT_EQ(memory_stats(cpu).allocated_bytes - before, 4000);
     EXPECT_EQ(memory_stats(cpu).peak_bytes - before, 12000);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(kept.const_data_ptr()) % 64, 0u);

@@ -20,11 +20,12 @@ struct Chain {
   at::Tensor loss(UnitRunner& runner, at::Tensor x) {
     for (size_t i = 0; i < weights.size(); ++i) {
       const at::Tensor weight = weights[i];
-      x = runner.run("layers." + std::to_string(i),
-                     [weight](const at::Tensor& input) {
-                       return torch::tanh(torch::mm(input, weight)).sin().cos();
-                     },
-                     x);
+      x = runner.run(
+          "layers." + std::to_string(i),
+          [weight](const at::Tensor& input) {
+            return torch::tanh(torch::mm(input, weight)).sin().cos();
+          },
+          x);
     }
     return x.square().mean();
   }

@@ -128,7 +128,7 @@
 
   const builders = {
     loss: () => trainingChart('loss', {title: {text: 'loss'}, type: page.logLoss ? 'log' : 'linear'}),
-    lr: () => trainingChart('lr', {title: {text: 'learning rate'}, rangemode: 'tozero', exponentformat: 'power'},
+    lr: () => trainingChart('lr', {title: {text: 'learning rate'}, rangemode: 'tozero', tickformat: '~e'},
       {smooth: false, format: '.3~e'}),
     throughput: () => trainingChart('images_per_second', {title: {text: 'images / s'}, rangemode: 'tozero'},
       {format: ',.4~g'}),
@@ -233,12 +233,15 @@
       });
       const width = element.clientWidth;
       const showsNumbers = names.length <= 12 && width / names.length > 42;
-      const labels = confusion.classes.map((name) => plain(shortened(name, isNarrow() ? 12 : 20)));
+      const labels = confusion.classes.map((name) => plain(shortened(name, isNarrow() ? 12 : 22)));
       const showsLabels = width / names.length > 11;
+      const ticks = {tickvals: positions, ticktext: labels, showticklabels: showsLabels, ticks: showsLabels ? 'outside' : '', ticklen: 3};
       // Squares: the matrix is as high as it is wide, without the labels' margins.
       const longest = Math.max(...labels.map((label) => label.length));
       const margin = showsLabels ? Math.min(150, 18 + 6.6 * longest) : 30;
-      element.style.height = Math.round(Math.min(680, width - margin) + margin + 8) + 'px';
+      const side = Math.min(720, width - margin);
+      element.style.height = Math.round(side + margin + 8) + 'px';
+      const tickfont = {size: Math.max(8, Math.min(12, side / names.length - 1))};
       return {
         traces: [{
           type: 'heatmap', x: positions, y: positions, z: shares, zmin: 0, zmax: 100, xgap: 1, ygap: 1,
@@ -252,8 +255,8 @@
         layout: {
           hovermode: 'closest', dragmode: false, showlegend: false,
           margin: {l: margin, t: 6, r: 6, b: margin},
-          xaxis: {title: {text: showsLabels ? '' : 'prediction'}, tickvals: positions, ticktext: labels, tickangle: -90, showticklabels: showsLabels, showgrid: false, automargin: false, constrain: 'domain', fixedrange: true},
-          yaxis: {title: {text: showsLabels ? '' : 'truth'}, tickvals: positions, ticktext: labels, showticklabels: showsLabels, autorange: 'reversed', showgrid: false, automargin: false, scaleanchor: 'x', constrain: 'domain', fixedrange: true},
+          xaxis: {...ticks, tickfont, title: {text: showsLabels ? '' : 'prediction'}, tickangle: -90, showgrid: false, automargin: false, constrain: 'domain', fixedrange: true},
+          yaxis: {...ticks, tickfont, title: {text: showsLabels ? '' : 'truth'}, autorange: 'reversed', showgrid: false, automargin: false, scaleanchor: 'x', constrain: 'domain', fixedrange: true},
         },
       };
     },

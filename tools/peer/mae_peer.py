@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""The MAE training step of `swath bench peer` in Python: torch and timm, as a user would write it.
+
+    .deps/peer/bin/python tools/peer/mae_peer.py START.safetensors [--mode eager|compile]
+        [--dtype float32|bfloat16] [--device cpu|cuda] [--threads 2]
+
+START holds the initial weights under "weight.NAME" (MAE's names), a batch "images" (B, C, H, W), the
+mask noise "noise" (B, N), and in its metadata the key "config": JSON with width, depth, heads, mlp,
+patch, image_size, channels, decoder_width, decoder_depth, decoder_heads, mask_ratio, norm_pix_loss,
+lr, weight_decay.
+
+It writes one JSON line when it is ready, then obeys lines on its standard input and answers each
+with one JSON line, so that a driver can take turns between it and another program:
+
+    run N    N training steps on the same batch: {"loss": of the last step's forward pass,
+             "losses": [...], "seconds_per_step": median, "seconds": [...], "peak_rss_bytes": ...}
+    quit
+
+The model is the public one: every patch is embedded, every patch predicted, timm's blocks, fused
+AdamW. bfloat16 is autocast over float32 weights.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import time
+from functools import partial
+
+import torch
+from safetensors import safe_open
+from timm.models.vision_transformer import Block
+
+norm_layer = partial(torch.nn.LayerNorm, eps=1e-6)
+
+
+class Mae(torch.nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.patch = c["patch"]
+        self.norm_pix_loss = c["norm_pix_loss"]
+        self.patches = (c["image_size"] // c["patch"]) ** 2
+        self.kept = int(self.patches * (1 - c["mask_ratio"]))
+        width, decoder = c["width"], c["decoder_width"]
+        self.cls_token = torch.nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = torch.nn.Parameter(torch.zeros(1, self.patches + 1, width), False)
+        self.mask_token = torch.nn.Parameter(torch.zeros(1, 1, decoder))
+        self.decoder_pos_embed = torch.nn.Parameter(
+            torch.zeros(1, self.patches + 1, decoder), False)
+        self.patch_embed = torch.nn.Module()
+        self.patch_embed.proj = torch.nn.Conv2d(c["channels"], width, self.patch, self.patch)
+        self.blocks = torch.nn.ModuleList(
+            Block(width, c["heads"], c["mlp"] / width, qkv_bias=True, norm_layer=norm_layer)
+            for _ in range(c["depth"]))
+        self.norm = norm_layer(width)
+        self.decoder_embed = torch.nn.Linear(width, decoder)
+        self.decoder_blocks = torch.nn.ModuleList(
+            Block(decoder, c["decoder_heads"], 4, qkv_bias=True, norm_layer=norm_layer)
+            for _ in range(c["decoder_depth"]))
+        self.decoder_norm = norm_layer(decoder)
+        self.decoder_pred = torch.nn.Linear(decoder, self.patch ** 2 * c["channels"])
+
+    def patchify(self, images):
+        batch, channels, height, _ = images.shape
+        side = height // self.patch
+        x = images.reshape(batch, channels, side, self.patch, side, self.patch)
+        return x.permute(0, 2, 4, 3, 5, 1).reshape(batch, side * side, -1)
+
+    def forward(self, images, noise):
+        x = self.patch_embed.proj(images).flatten(2).transpose(1, 2) + self.pos_embed[:, 1:]
+        ids_shuffle = torch.argsort(noise, dim=1)
+        ids_restore = torch.argsort(ids_shuffle, dim=1)
+        ids_keep = ids_shuffle[:, :self.kept]
+        x = torch.gather(x, 1, ids_keep.unsqueeze(-1).expand(-1, -1, x.shape[2]))
+        mask = torch.ones_like(noise)
+        mask[:, :self.kept] = 0
+        mask = torch.gather(mask, 1, ids_restore)
+
+        cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(x), -1, -1)
+        x = torch.cat([cls, x], 1)
+        for block in self.blocks:
+            x = block(x)
+        x = self.decoder_embed(self.norm(x))
+
+        tokens = self.mask_token.expand(len(x), self.patches - self.kept, -1).to(x.dtype)
+        patches = torch.cat([x[:, 1:], tokens], 1)
+        patches = torch.gather(patches, 1, ids_restore.unsqueeze(-1).expand(-1, -1, x.shape[2]))
+        x = torch.cat([x[:, :1], patches], 1) + self.decoder_pos_embed
+        for block in self.decoder_blocks:
+            x = block(x)
+        pred = self.decoder_pred(self.decoder_norm(x))[:, 1:]
+
+        target = self.patchify(images)
+        if self.norm_pix_loss:
+            mean = target.mean(-1, keepdim=True)
+            var = target.var(-1, keepdim=True)
+            target = (target - mean) / (var + 1e-6) ** 0.5
+        loss = ((pred.float() - target) ** 2).mean(-1)
+        return (loss * mask).sum() / mask.sum()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("start")
+    parser.add_argument("--mode", choices=["eager", "compile"], default="eager")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+
+    with safe_open(arguments.start, "pt") as file:
+        config = json.loads(file.metadata()["config"])
+        model = Mae(config)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(file.get_tensor("weight." + name))
+        images = file.get_tensor("images").to(device)
+        noise = file.get_tensor("noise").to(device)
+    model.to(device)
+
+    decay, no_decay = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            is_plain = parameter.ndim == 1 or name.endswith(".bias")
+            (no_decay if is_plain else decay).append(parameter)
+    optimizer = torch.optim.AdamW(
+        [{"params": no_decay, "weight_decay": 0.0},
+         {"params": decay, "weight_decay": config.get("weight_decay", 0.05)}],
+        lr=config.get("lr", 1.5e-4), betas=(0.9, 0.95), fused=True)
+    forward = torch.compile(model) if arguments.mode == "compile" else model
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16,
+                            enabled=arguments.dtype == "bfloat16"):
+            loss = forward(images, noise)
+        loss.backward()
+        optimizer.step()
+        # Reading the loss waits for the device: the end of the step.
+        return loss.item() if device.type == "cpu" else loss.detach()
+
+    print(json.dumps({"ready": True, "mode": arguments.mode, "dtype": arguments.dtype,
+                      "torch": torch.__version__, "threads": torch.get_num_threads()}),
+          flush=True)
+    for line in sys.stdin:
+        words = line.split()
+        if not words or words[0] == "quit":
+            break
+        losses, seconds = [], []
+        for _ in range(int(words[1])):
+            begin = time.perf_counter()
+            loss = step()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - begin)
+            losses.append(float(loss))
+        answer = {"loss": losses[-1], "losses": losses,
+                  "seconds_per_step": statistics.median(seconds), "seconds": seconds,
+                  "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+        if device.type == "cuda":
+            answer["peak_device_bytes"] = torch.cuda.max_memory_allocated()
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
