@@ -12,10 +12,10 @@ double bilinear(double x) {
 }
 
 double bicubic(double x) {
-  constexpr double a = -0.5;
+  constexpr double kSharpness = -0.5;
   x = std::abs(x);
-  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
-  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
+  if (x < 1.0) return ((kSharpness + 2.0) * x - (kSharpness + 3.0)) * x * x + 1;
+  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * kSharpness;
   return 0.0;
 }
 
@@ -90,10 +90,10 @@ void compute_fixed_point(const AxisWeights& axis, FixedPointWeights* fixed) {
   fixed->whole.resize(size);
   fixed->low_pairs.resize(size / 2);
   fixed->high_pairs.resize(size / 2);
-  constexpr double one = 1 << kWeightBits;
+  constexpr double kOne = 1 << kWeightBits;
   for (size_t i = 0; i < size; ++i) {
     const double weight = axis.weights[i];
-    fixed->whole[i] = static_cast<int32_t>(weight < 0 ? weight * one - 0.5 : weight * one + 0.5);
+    fixed->whole[i] = static_cast<int32_t>(weight < 0 ? weight * kOne - 0.5 : weight * kOne + 0.5);
   }
   constexpr int32_t kLowMask = (1 << kLowBits) - 1;
   for (size_t i = 0; i < size; i += 2) {

@@ -106,7 +106,7 @@ class TarDataset::Builder {
     if (has_image_extension(fmt::format(".{}", extension)) &&
         extension.find('.') == std::string_view::npos) {
       if (image_) return;
-      image_ = member;
+      image_.emplace(member);
     } else if (extension == "cls") {
       const std::string_view text = trimmed(contents);
       if (text.empty()) fail(member, "is empty");

@@ -38,7 +38,7 @@ struct Scratch {
 // The largest fraction at which the crop still has at least `size` pixels a side.
 int fast_scale(const Region& crop, int64_t size) {
   int scale = 1;
-  while (scale < 8 && std::min(crop.width, crop.height) >= 2 * scale * size) scale *= 2;
+  while (scale < 8 && std::min(crop.width, crop.height) >= int64_t{2} * scale * size) scale *= 2;
   return scale;
 }
 

@@ -55,7 +55,7 @@ bool nvidia_driver_is_there() { return std::ifstream("/proc/driver/nvidia/versio
 c10::DeviceIndex local_rank() {
   for (const char* variable : {"LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK"}) {
     if (const char* text = std::getenv(variable)) {
-      return static_cast<c10::DeviceIndex>(std::atoi(text));
+      return static_cast<c10::DeviceIndex>(std::strtol(text, nullptr, 10));
     }
   }
   return 0;
