@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 std::string output_of(const std::string& command) {
   std::string output;
-  FILE* pipe = popen(command.c_str(), "r");
+  FILE* pipe = popen(command.c_str(), "r");  // NOLINT(bugprone-command-processor)
   if (pipe == nullptr) return output;
   char buffer[4096];
   size_t count = 0;

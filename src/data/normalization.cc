@@ -57,7 +57,7 @@ BandNormalization compute_normalization(const Dataset& dataset,
         ++skipped;
       }
     }
-  });
+  }, "band statistics, groups of 64");
   BandNormalization result;
   for (const BandStatistics& statistics : of_group) result.statistics.merge(statistics);
   if (result.statistics.images() == 0) {

@@ -443,6 +443,7 @@ Json pack_dataset(const PackOptions& options) {
                 "list what is wrong with `swath data verify`.");
   }
   for (int64_t begin = first; begin < dataset->size(); begin += kChunk) {
+    show_progress(fmt::format("pack: {} of {}", begin, dataset->size()));
     const int64_t count = std::min(kChunk, dataset->size() - begin);
     std::vector<Prepared> chunk(static_cast<size_t>(count));
     parallel_for(count, options.workers, [&](int64_t i) {
@@ -458,6 +459,7 @@ Json pack_dataset(const PackOptions& options) {
       if (prepared.sample.label >= 0) ++labelled;
     }
   }
+  end_progress();
   Json report = {{"output", options.output},
                  {"format", options.format},
                  {"encoding", record_encoding_name(kind.encoding)},

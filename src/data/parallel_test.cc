@@ -3,9 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <csignal>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "core/error.h"
+#include "core/interrupt.h"
 
 namespace swath::data {
 namespace {
@@ -30,6 +34,18 @@ TEST(Parallel, RethrowsTheErrorOfTheSmallestIndex) {
       EXPECT_STREQ(error.what(), "40");
     }
   }
+}
+
+TEST(Parallel, StopsAtASignal) {
+  install_interrupt_handlers();
+  std::atomic<int> calls{0};
+  EXPECT_THROW(parallel_for(1000, 2,
+                            [&](int64_t) {
+                              if (++calls == 10) std::raise(SIGTERM);
+                            }),
+               Error);
+  clear_interrupt();
+  EXPECT_LT(calls, 20);
 }
 
 }  // namespace

@@ -340,7 +340,7 @@ std::vector<std::string> content_hashes(const Dataset& dataset, int64_t workers)
                                  source.bytes.size());
     hashes[static_cast<size_t>(i)] =
         source.bytes.empty() ? sha256_hex_of_file(source.path) : sha256_hex(bytes);
-  });
+  }, "hash");
   return hashes;
 }
 

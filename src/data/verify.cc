@@ -159,7 +159,7 @@ Json verify_dataset(const VerifyOptions& options) {
     } catch (const Error& error) {
       problems.add(i, dataset->sample(i).name, error.message());
     }
-  });
+  }, "verify");
   report["dataset"] = dataset->description();
   report["images"] = dataset->size();
   report["good"] = good.load();

@@ -64,9 +64,10 @@ template <class A, class Function>
 void for_each_head(const Operands& in, int64_t num_heads, const HeadShape& shape,
                    const Function& function) {
   at::parallel_for(0, in.q.size(0) * num_heads, 1, [&](int64_t begin, int64_t end) {
-    std::vector<A> scratch(static_cast<size_t>(attention_scratch(shape)));
+    // A tensor, for its alignment: a vector that straddles cache lines costs twice.
+    const at::Tensor scratch = at::empty({attention_scratch(shape)}, in.q.options());
     for (int64_t index = begin; index < end; ++index) {
-      function(index / num_heads, index % num_heads * shape.head_size, index, scratch.data());
+      function(index / num_heads, index % num_heads * shape.head_size, index, mutable_data_of<A>(scratch));
     }
   });
 }

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kSamples = fs::path(SWATH_TESTDATA) / "bench";
+fs::path samples() { return fs::path(SWATH_TESTDATA) / "bench"; }
 
 struct CheckResult {
   int exit_code = -1;
@@ -27,7 +27,7 @@ CheckResult check_page(const std::string& arguments) {
                               (source / "tools/test_report_page.py").string() + " " + arguments +
                               " 2>&1";
   CheckResult result;
-  FILE* pipe = popen(command.c_str(), "r");
+  FILE* pipe = popen(command.c_str(), "r");  // NOLINT(bugprone-command-processor)
   if (pipe == nullptr) return result;
   char buffer[4096];
   size_t count = 0;
@@ -79,13 +79,13 @@ class Browser : public testing::Test {
 
 TEST_F(Browser, PageOfOneRunIsSound) {
   const CheckResult result =
-      check_page(make_page({kSamples / "sample_run"}) + " --charts 12 --pictures 1");
+      check_page(make_page({samples() / "sample_run"}) + " --charts 12 --pictures 1");
   EXPECT_EQ(result.exit_code, 0) << result.output;
 }
 
 TEST_F(Browser, PageOfSeveralRunsIsSound) {
   const CheckResult result =
-      check_page(make_page({kSamples / "sample_run", kSamples / "sample_killed"}) +
+      check_page(make_page({samples() / "sample_run", samples() / "sample_killed"}) +
                  " --charts 12 --pictures 1");
   EXPECT_EQ(result.exit_code, 0) << result.output;
 }
@@ -105,32 +105,32 @@ TEST_F(Browser, HostileNamesDoNothing) {
 }
 
 TEST_F(Browser, MissingLibraryIsSeen) {
-  const std::string page = make_page({kSamples / "sample_run"});
+  const std::string page = make_page({samples() / "sample_run"});
   damage(page, "/**\n* plotly.js", "/**\n* another plotly.js");
   // The page runs only the programs it was made with.
   expect_finding(page, "Content Security Policy");
 }
 
 TEST_F(Browser, EmptyChartIsSeen) {
-  const std::string page = make_page({kSamples / "sample_run"});
+  const std::string page = make_page({samples() / "sample_run"});
   damage(page, R"("loss":{"x":)", R"("lost":{"x":)");
   expect_finding(page, "chart loss after loading: empty");
 }
 
 TEST_F(Browser, BrokenPictureIsSeen) {
-  const std::string page = make_page({kSamples / "sample_run"});
+  const std::string page = make_page({samples() / "sample_run"});
   damage(page, R"(<img src="data:image/png;base64,)", R"(<img src="data:image/png;base64,AAAA)");
   expect_finding(page, "picture 1 is not shown");
 }
 
 TEST_F(Browser, PageThatIsTooWideIsSeen) {
-  const std::string page = make_page({kSamples / "sample_run"});
+  const std::string page = make_page({samples() / "sample_run"});
   damage(page, R"(<footer class="foot">)", R"(<footer class="foot" style="width: 900px">)");
   expect_finding(page, "pixels wide on 390");
 }
 
 TEST_F(Browser, RequestToTheNetworkIsSeen) {
-  const std::string page = make_page({kSamples / "sample_run"});
+  const std::string page = make_page({samples() / "sample_run"});
   damage(page, R"(<footer class="foot">)",
          R"(<footer class="foot"><img src="https://example.org/pixel.png" alt="">)");
   expect_finding(page, "example.org");

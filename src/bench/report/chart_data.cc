@@ -54,10 +54,12 @@ Json clock_of(const RunDirectory& run) {
 
 Json run_data(const RunDirectory& run) {
   std::vector<double> steps;
+  steps.reserve(run.steps.size());
   for (const StepRecord& step : run.steps) steps.push_back(static_cast<double>(step.step));
   Json series = Json::object();
   for (const StepColumn& column : step_columns()) {
     std::vector<double> values;
+    values.reserve(run.steps.size());
     for (const StepRecord& step : run.steps) values.push_back(step.*column.value);
     Json line = thinned_series(steps, values, kMostPoints);
     if (!line["x"].empty()) series[column.name] = std::move(line);
@@ -100,7 +102,6 @@ Json probe_data(const ProbeOfRun& source) {
   }
   return {{"run", source.run},
           {"label", source.label},
-          {"best_top1", number_or_null(number_of(values, "best_top1"))},
           {"epoch", column_of(history, "epoch")},
           {"top1", column_of(history, "top1")},
           {"train_loss", column_of(history, "train_loss")},
@@ -154,7 +155,7 @@ Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGr
         {"dataset", group.dataset}, {"probes", Json::array()}, {"baselines", Json::array()}};
     for (const ProbeOfRun& source : group.probes) entry["probes"].push_back(probe_data(source));
     for (const ProbeMethod& method : group.methods) {
-      if (method.is_baseline) {
+      if (method.is_baseline && method.is_main && method.name != "most frequent class") {
         entry["baselines"].push_back(
             {{"name", method.name}, {"top1", number_or_null(method.top1)}});
       }

@@ -65,10 +65,10 @@ std::vector<double> round_ticks(double low, double high, int count) {
   for (const double factor : {5.0, 2.0, 1.0}) {
     if (factor * power >= 0.7 * rough) spacing = factor * power;
   }
+  const auto first = static_cast<int64_t>(std::ceil(low / spacing - 1e-9));
+  const auto last = static_cast<int64_t>(std::floor(high / spacing + 1e-9));
   std::vector<double> ticks;
-  for (double i = std::ceil(low / spacing - 1e-9); i * spacing <= high + 1e-9 * spacing; ++i) {
-    ticks.push_back(i * spacing);
-  }
+  for (int64_t i = first; i <= last; ++i) ticks.push_back(static_cast<double>(i) * spacing);
   return ticks;
 }
 

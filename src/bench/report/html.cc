@@ -133,7 +133,7 @@ std::string program_for_script(std::string_view program) {
       }
       return true;
     };
-    if (rest.starts_with("/") && starts_with_name(rest.substr(1))) text += '\\';
+    if (rest.starts_with('/') && starts_with_name(rest.substr(1))) text += '\\';
     if (rest.starts_with("!--")) text += '\\';
   }
   return text;

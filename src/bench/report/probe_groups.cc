@@ -13,37 +13,31 @@ namespace {
 
 std::string dataset_of(const ProbeResult& probe) {
   const std::string dataset = text_of(probe.values, "dataset");
-  return dataset.empty() ? "unnamed data set" : dataset;
+  return dataset.empty() ? "unnamed data" : dataset;
 }
 
-std::string method_name(const ProbeResult& probe) {
-  const std::string name = text_of(probe.values, "name");
-  return name.empty() ? "linear probe" : name;
-}
-
-int epoch_of_best(const Json& probe) {
-  double best = -1;
-  int epoch = -1;
-  for (const Json& row : array_of(probe, "history")) {
-    const double top1 = number_of(row, "top1");
-    if (top1 > best) {
-      best = top1;
-      epoch = static_cast<int>(number_of(row, "epoch"));
-    }
+// The main method of a probe, under whose name its curves go.
+std::string main_name(const ProbeResult& probe) {
+  for (const Json& method : array_of(probe.values, "methods")) {
+    if (!method.value("baseline", false)) return text_of(method, "name");
   }
-  return epoch;
+  return "probe";
 }
 
-ProbeMethod method_from(const Json& values, std::string name, int run, bool is_baseline) {
+ProbeMethod method_from(const Json& values) {
   ProbeMethod method;
-  method.name = std::move(name);
-  method.run = run;
-  method.is_baseline = is_baseline;
+  method.name = text_of(values, "name");
+  method.is_baseline = values.value("baseline", false);
+  method.is_main = values.value("main", false);
   method.top1 = number_of(values, "top1");
   method.top1_std = number_of(values, "top1_std");
+  method.low = number_of(values, "low");
+  method.high = number_of(values, "high");
   method.top5 = number_of(values, "top5");
+  method.balanced_accuracy = number_of(values, "balanced_accuracy");
   method.best_top1 = number_of(values, "best_top1");
-  method.best_epoch = epoch_of_best(values);
+  const double best_epoch = number_of(values, "best_epoch");
+  if (!std::isnan(best_epoch)) method.best_epoch = static_cast<int>(best_epoch);
   return method;
 }
 
@@ -52,27 +46,24 @@ bool same_baseline(const ProbeMethod& a, const ProbeMethod& b) {
 }
 
 void add_methods(const ProbeOfRun& source, const std::string& run_prefix, ProbeGroup& group) {
-  const Json& values = source.probe->values;
-  const auto add = [&](ProbeMethod method) {
-    if (!std::isnan(method.top1)) group.methods.push_back(std::move(method));
-  };
-  add(method_from(values, source.label, source.run, false));
-  // A probe of one's own may sit in any file; these two may come with a linear probe.
-  for (const char* key : {"knn", "logistic"}) {
-    const auto found = values.find(key);
-    if (found == values.end()) continue;
-    const std::string name = key == std::string("knn") ? "nearest neighbours" : "logistic probe";
-    add(method_from(*found, run_prefix + name, source.run, false));
-  }
-  for (const Json& baseline : array_of(values, "baselines")) {
-    ProbeMethod method = method_from(baseline, text_of(baseline, "name"), -1, true);
+  for (const Json& values : array_of(source.probe->values, "methods")) {
+    ProbeMethod method = method_from(values);
+    if (!method.is_baseline) {
+      method.run = source.run;
+      method.name = method.is_main ? source.label : run_prefix + method.name;
+      // Only curves have a best epoch that is not the last.
+      if (array_of(source.probe->values, "history").empty()) method.best_top1 = kNoNumber;
+      group.methods.push_back(std::move(method));
+      continue;
+    }
     const auto is_same = [&](const ProbeMethod& other) { return same_baseline(method, other); };
     if (std::any_of(group.methods.begin(), group.methods.end(), is_same)) continue;
     const bool name_is_taken = std::any_of(
         group.methods.begin(), group.methods.end(),
         [&](const ProbeMethod& other) { return other.is_baseline && other.name == method.name; });
     if (name_is_taken) method.name = run_prefix + method.name;
-    add(std::move(method));
+    method.best_top1 = kNoNumber;
+    group.methods.push_back(std::move(method));
   }
 }
 
@@ -88,7 +79,7 @@ std::vector<ProbeGroup> group_probes(const std::vector<RunDirectory>& runs) {
       if (group == groups.end()) group = groups.insert(groups.end(), ProbeGroup{dataset, {}, {}});
 
       const std::string run_prefix = runs.size() > 1 ? runs[r].name + " · " : std::string();
-      ProbeOfRun source{static_cast<int>(r), &probe, run_prefix + method_name(probe)};
+      ProbeOfRun source{static_cast<int>(r), &probe, run_prefix + main_name(probe)};
       const bool label_is_taken =
           std::any_of(group->probes.begin(), group->probes.end(),
                       [&](const ProbeOfRun& other) { return other.label == source.label; });
@@ -109,14 +100,33 @@ std::vector<ProbeGroup> group_probes(const std::vector<RunDirectory>& runs) {
 
 const ProbeMethod* headline_method(const ProbeGroup& group, int run) {
   for (const ProbeMethod& method : group.methods) {
-    if (method.run == run && !method.is_baseline) return &method;
+    if (method.run == run && method.is_main && !method.is_baseline) return &method;
   }
   return nullptr;
 }
 
 const ProbeMethod* best_baseline(const ProbeGroup& group) {
-  if (group.methods.empty() || !group.methods.back().is_baseline) return nullptr;
-  return &group.methods.back();
+  const ProbeMethod* best = nullptr;
+  for (const ProbeMethod& method : group.methods) {
+    if (!method.is_baseline || !method.is_main) continue;
+    if (best == nullptr || method.top1 > best->top1) best = &method;
+  }
+  return best;
+}
+
+bool paired_difference(const ProbeGroup& group, int run, PairedDifference* result) {
+  const ProbeMethod* baseline = best_baseline(group);
+  if (baseline == nullptr) return false;
+  for (const ProbeOfRun& source : group.probes) {
+    if (source.run != run) continue;
+    for (const Json& row : array_of(source.probe->values, "versus")) {
+      if (text_of(row, "name") != baseline->name) continue;
+      *result = {number_of(row, "difference"), number_of(row, "low"), number_of(row, "high")};
+      return !std::isnan(result->difference);
+    }
+    return false;
+  }
+  return false;
 }
 
 double Confusion::row_sum(size_t truth) const {

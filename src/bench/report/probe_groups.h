@@ -13,8 +13,12 @@ struct ProbeMethod {
   std::string name;
   int run = -1;  // index of the run; -1 for a baseline that all runs share
   bool is_baseline = false;
+  bool is_main = false;  // the result its probe or baseline is judged by
   double top1 = kNoNumber;
-  double top1_std = kNoNumber;
+  double top1_std = kNoNumber;  // over repeats
+  double low = kNoNumber;       // 95 % interval of top1 over the test images
+  double high = kNoNumber;
+  double balanced_accuracy = kNoNumber;
   double top5 = kNoNumber;
   double best_top1 = kNoNumber;  // over the epochs; top1 is the last
   int best_epoch = -1;
@@ -36,10 +40,18 @@ struct ProbeGroup {
 // Groups in order of first appearance. Points into `runs`, which must outlive the result.
 std::vector<ProbeGroup> group_probes(const std::vector<RunDirectory>& runs);
 
-// The method a run is judged by: its first linear probe; null when it has none.
+// The method a run is judged by: the main one of its first probe; null when it has none.
 const ProbeMethod* headline_method(const ProbeGroup& group, int run);
-// The strongest baseline; null when there is none.
+// The strongest of the baselines' main results; null when there is none.
 const ProbeMethod* best_baseline(const ProbeGroup& group);
+// The difference between a run's main method and that baseline, image by image, with its interval;
+// false when the run's probe does not have it.
+struct PairedDifference {
+  double difference = kNoNumber;
+  double low = kNoNumber;
+  double high = kNoNumber;
+};
+bool paired_difference(const ProbeGroup& group, int run, PairedDifference* result);
 
 // Confusion matrix with its checks done: square, as many names as rows, no negative count.
 struct Confusion {

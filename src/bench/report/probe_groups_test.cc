@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "bench/report/probe_format.h"
 #include "core/error.h"
 
 namespace swath::bench {
@@ -12,7 +13,7 @@ namespace {
 RunDirectory run_with(const std::string& name, const std::vector<Json>& probes) {
   RunDirectory run;
   run.name = name;
-  for (const Json& probe : probes) run.probes.push_back({"probe.json", probe});
+  for (const Json& probe : probes) run.probes.push_back({"probe.json", normalized_probe(probe)});
   return run;
 }
 
@@ -22,6 +23,7 @@ TEST(ProbeGroups, RunsOnOneDataSetAreComparedOnce) {
   const Json strong = {{"dataset", "UCM"},
                        {"top1", 0.8},
                        {"best_top1", 0.82},
+                       {"best_epoch", 1},
                        {"history", {{{"epoch", 1}, {"top1", 0.82}}, {{"epoch", 2}, {"top1", 0.8}}}},
                        {"baselines", {baseline("untrained", 0.6), baseline("mean", 0.4)}},
                        {"knn", {{"top1", 0.7}}}};
@@ -34,6 +36,7 @@ TEST(ProbeGroups, RunsOnOneDataSetAreComparedOnce) {
   ASSERT_EQ(groups.size(), 2U);
   const ProbeGroup& group = groups[0];
   std::vector<std::string> names;
+  names.reserve(group.methods.size());
   for (const ProbeMethod& method : group.methods) names.push_back(method.name);
   // "mean" is the same in both runs and stands once; the two untrained encoders differ.
   EXPECT_EQ(names,
@@ -57,11 +60,13 @@ TEST(ProbeGroups, SeveralProbesOfARunHaveDifferentLabels) {
 }
 
 // Truth "a": 6 right, 2 taken for "b"; truth "b": 1 taken for "a", 3 right; "c" has no image.
-const Json kConfusion = {
-    {"confusion", {{"classes", {"a", "b", "c"}}, {"matrix", {{6, 2, 0}, {1, 3, 0}, {0, 0, 0}}}}}};
+const Json small_confusion() = {
+  {"confusion", {{"classes", {"a", "b", "c"}}, {"matrix", {{6, 2, 0}, {1, 3, 0}, {0, 0, 0}}}}}
+};
+}
 
 TEST(ProbeGroups, ClassScoresAreThoseOfTheMatrix) {
-  const std::vector<ClassScore> scores = class_scores({"probe.json", kConfusion});
+  const std::vector<ClassScore> scores = class_scores({"probe.json", small_confusion()});
   ASSERT_EQ(scores.size(), 3U);
   EXPECT_EQ(scores[0].images, 8);
   EXPECT_DOUBLE_EQ(scores[0].recall, 6.0 / 8);
@@ -72,7 +77,7 @@ TEST(ProbeGroups, ClassScoresAreThoseOfTheMatrix) {
 }
 
 TEST(ProbeGroups, MistakesComeMostFrequentFirst) {
-  const Confusion confusion = confusion_of({"probe.json", kConfusion});
+  const Confusion confusion = confusion_of({"probe.json", small_confusion()});
   const std::vector<Mistake> mistakes = worst_mistakes(confusion, 5);
   ASSERT_EQ(mistakes.size(), 2U);
   EXPECT_EQ(mistakes[0].truth, "a");

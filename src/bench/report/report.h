@@ -29,7 +29,7 @@ struct ReportOptions {
 // An existing page of ours is replaced (it can always be made again); any other file only with
 // `overwrite`. Throws UsageError for no runs or a path that is no directory, Error for a run
 // without results or when plotly.min.js is missing.
-Json write_report(const std::vector<std::filesystem::path>& runs, const ReportOptions& options);
+Json write_report(const std::vector<std::filesystem::path>& paths, const ReportOptions& options);
 
 // Where plotly.min.js lies: `requested`; else $SWATH_HOME/.deps/report (./swath build puts it
 // there), the same above the program, or the installation's share/swath. Throws Error naming all of

@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kSamples = fs::path(SWATH_TESTDATA) / "bench";
+fs::path samples() { return fs::path(SWATH_TESTDATA) / "bench"; }
 
 size_t count_of(const std::string& text, const std::string& part) {
   size_t count = 0;
@@ -42,7 +42,7 @@ class ReportFiles : public testing::Test {
 };
 
 TEST_F(ReportFiles, PageHoldsWhatTheRunHas) {
-  const Json result = write_report({kSamples / "sample_run"}, options_);
+  const Json result = write_report({samples() / "sample_run"}, options_);
   EXPECT_EQ(result["report"], options_.output);
   EXPECT_EQ(result["charts"], 12);
   EXPECT_EQ(result["pictures"], 1);
@@ -106,7 +106,8 @@ TEST_F(ReportFiles, HostileTextsStayTexts) {
 }
 
 TEST_F(ReportFiles, SeveralRunsShareAPage) {
-  const Json result = write_report({kSamples / "sample_run", kSamples / "sample_killed"}, options_);
+  const Json result =
+      write_report({samples() / "sample_run", samples() / "sample_killed"}, options_);
   EXPECT_EQ(result["runs"], 2);
   EXPECT_EQ(result["missing"].size(), 3U);
   const std::string html = page();
@@ -128,7 +129,7 @@ TEST_F(ReportFiles, ARunWithLittleHasAPageToo) {
 
 TEST_F(ReportFiles, FilesLieBesideThePageWhenAskedFor) {
   options_.files = true;
-  const Json result = write_report({kSamples / "sample_run"}, options_);
+  const Json result = write_report({samples() / "sample_run"}, options_);
   ASSERT_EQ(result["files"].size(), 5U);
   for (const Json& file : result["files"]) EXPECT_TRUE(fs::exists(file.get<std::string>())) << file;
   const std::string svg = read_file(directory_ / "page_files/loss.svg");
@@ -136,19 +137,19 @@ TEST_F(ReportFiles, FilesLieBesideThePageWhenAskedFor) {
 }
 
 TEST_F(ReportFiles, OnlyOurOwnPagesAreReplaced) {
-  write_report({kSamples / "sample_run"}, options_);
-  EXPECT_NO_THROW(write_report({kSamples / "sample_run"}, options_));
+  write_report({samples() / "sample_run"}, options_);
+  EXPECT_NO_THROW(write_report({samples() / "sample_run"}, options_));
   write_file_atomically(options_.output, "somebody's thesis");
-  EXPECT_THROW(write_report({kSamples / "sample_run"}, options_), UsageError);
+  EXPECT_THROW(write_report({samples() / "sample_run"}, options_), UsageError);
   EXPECT_EQ(page(), "somebody's thesis");
   options_.overwrite = true;
-  EXPECT_NO_THROW(write_report({kSamples / "sample_run"}, options_));
+  EXPECT_NO_THROW(write_report({samples() / "sample_run"}, options_));
 }
 
 TEST_F(ReportFiles, AMissingLibraryIsNamedWithItsRemedy) {
   options_.plotly = directory_ / "absent.js";
   try {
-    write_report({kSamples / "sample_run"}, options_);
+    write_report({samples() / "sample_run"}, options_);
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_NE(error.message().find("absent.js"), std::string::npos);

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "bench/report/probe_format.h"
 #include "core/error.h"
 #include "core/files.h"
 
@@ -177,7 +178,12 @@ void read_probe(const fs::path& path, RunDirectory& run) {
     run.warnings.push_back(fmt::format(
         "{} has a top1, top5 or best_top1 outside 0..1; it was left out.", path.string()));
   } else {
-    run.probes.push_back({path.filename().string(), *values});
+    try {
+      run.probes.push_back({path.filename().string(), normalized_probe(*values)});
+    } catch (const Json::exception& error) {
+      run.warnings.push_back(
+          fmt::format("{} is no probe result ({}); it was left out.", path.string(), error.what()));
+    }
   }
 }
 
@@ -292,7 +298,7 @@ void note_missing(RunDirectory& run) {
 }  // namespace
 
 const std::vector<StepColumn>& step_columns() {
-  static const std::vector<StepColumn> kColumns = {
+  static const std::vector<StepColumn> columns = {
       {"epoch", &StepRecord::epoch},
       {"loss", &StepRecord::loss},
       {"lr", &StepRecord::lr},
@@ -307,7 +313,7 @@ const std::vector<StepColumn>& step_columns() {
       {"time", &StepRecord::time},
       {"elapsed_seconds", &StepRecord::elapsed_seconds},
   };
-  return kColumns;
+  return columns;
 }
 
 RunDirectory read_run_directory(const fs::path& path) {
@@ -326,7 +332,8 @@ RunDirectory read_run_directory(const fs::path& path) {
     const fs::path suffix = fs::path(file).extension();
     if (file == "config.toml") run.config = read_file(path / file);
     if (file == "log.jsonl") read_log(path / file, run);
-    if (file.starts_with("probe") && suffix == ".json") read_probe(path / file, run);
+    const bool is_result = file.starts_with("probe") || file.starts_with("finetune");
+    if (is_result && suffix == ".json") read_probe(path / file, run);
     if (suffix == ".png" || suffix == ".jpg" || suffix == ".jpeg") pictures.push_back(file);
   }
   read_pictures(path, pictures, run);
@@ -351,29 +358,6 @@ std::vector<RunDirectory> read_run_directories(const std::vector<fs::path>& path
     }
   }
   return runs;
-}
-
-double number_of(const Json& object, const char* key) {
-  if (!object.is_object()) return kNoNumber;
-  const auto found = object.find(key);
-  if (found == object.end() || !found->is_number()) return kNoNumber;
-  const double value = found->get<double>();
-  return std::isfinite(value) ? value : kNoNumber;
-}
-
-std::string text_of(const Json& object, const char* key) {
-  if (!object.is_object()) return {};
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return {};
-  if (found->is_string()) return found->get<std::string>();
-  return found->dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-const Json& array_of(const Json& object, const char* key) {
-  static const Json kEmpty = Json::array();
-  if (!object.is_object()) return kEmpty;
-  const auto found = object.find(key);
-  return found != object.end() && found->is_array() ? *found : kEmpty;
 }
 
 double time_of(const Json& record) {

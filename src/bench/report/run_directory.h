@@ -13,14 +13,7 @@
 //     event       message, step, time
 //     end         steps, loss, seconds, images_per_second, peak_memory_bytes, reason (epochs,
 //                 max_steps, max_minutes, signal N), skipped_steps, skipped_samples
-//   probe*.json     results of one evaluation each; shares (top1 ...) are 0..1
-//     name, dataset, classes, train_images, test_images, top1, top5, best_top1, top1_std, macro_f1,
-//     history    [{epoch, train_loss, lr, top1, top5, test_loss}]
-//     baselines  [{name, top1, top5, ...}]
-//     knn, logistic   {top1, ...}
-//     few_shot   [{shots, top1, low, high, name}]; without a name they are the run's own
-//     confusion  {classes [name], matrix [[count]]}: rows are the truth, columns the prediction
-//     per_class  [{name, precision, recall, f1, images}]
+//   probe*.json, finetune*.json    results of one evaluation each (probe_format.h)
 //   *.png, *.jpg    pictures, in the order of pictures.json [{file, caption}], then by name
 //
 // "time" is seconds since 1970 or ISO 8601 in UTC ("2025-01-31T12:00:00Z").
@@ -28,15 +21,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <string>
 #include <vector>
 
+#include "bench/report/json_fields.h"
 #include "core/json.h"
 
 namespace swath::bench {
-
-constexpr double kNoNumber = std::numeric_limits<double>::quiet_NaN();
 
 // One logged step. A number the log lacks, or that was not finite, is NaN.
 struct StepRecord {
@@ -75,7 +66,7 @@ struct Picture {
 
 struct ProbeResult {
   std::string file;
-  Json values;
+  Json values;  // as normalized_probe gives it
 };
 
 struct RunDirectory {
@@ -104,12 +95,6 @@ RunDirectory read_run_directory(const std::filesystem::path& path);
 // Reads several; names are made different by their parent directories.
 std::vector<RunDirectory> read_run_directories(const std::vector<std::filesystem::path>& paths);
 
-// A number of a JSON object; NaN when it is missing or not a number.
-double number_of(const Json& object, const char* key);
-// A text of a JSON object; empty when it is missing. Numbers are given as JSON writes them.
-std::string text_of(const Json& object, const char* key);
-// The element of that name; an empty array when it is missing or no array.
-const Json& array_of(const Json& object, const char* key);
 // "time" of a record in seconds since 1970; NaN when it is missing or unreadable.
 double time_of(const Json& record);
 

@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kSamples = fs::path(SWATH_TESTDATA) / "bench";
+fs::path samples() { return fs::path(SWATH_TESTDATA) / "bench"; }
 
 // A run directory made of texts.
 class RunDirectoryFiles : public testing::Test {
@@ -41,7 +41,7 @@ bool any_contains(const std::vector<std::string>& texts, const std::string& part
 }
 
 TEST(RunDirectory, SampleIsReadWhole) {
-  const RunDirectory run = read_run_directory(kSamples / "sample_run");
+  const RunDirectory run = read_run_directory(samples() / "sample_run");
   EXPECT_EQ(run.name, "sample_run");
   EXPECT_EQ(run.steps.size(), 120U);
   EXPECT_EQ(run.steps.front().step, 10);
@@ -62,7 +62,7 @@ TEST(RunDirectory, SampleIsReadWhole) {
 
 // Steps 610 to 900 were done twice, 3100 s lie between the two processes, the last line breaks off.
 TEST(RunDirectory, KilledAndResumedRunIsOneRisingLine) {
-  const RunDirectory run = read_run_directory(kSamples / "sample_killed");
+  const RunDirectory run = read_run_directory(samples() / "sample_killed");
   EXPECT_EQ(run.num_resumes, 1);
   EXPECT_TRUE(run.end.empty());
   EXPECT_TRUE(run.warnings.empty()) << run.warnings.front();

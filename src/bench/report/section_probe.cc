@@ -42,29 +42,51 @@ std::string data_line(const ProbeGroup& group) {
   add("classes", "classes");
   add("train_images", "training images");
   add("test_images", "test images");
+  add("repeats", "splits averaged; the confusion matrix adds them up");
   return text;
 }
 
-std::string method_row(const ProbeMethod& method, bool has_top5, bool has_best, bool one_run) {
+// Which columns the table of methods has.
+struct MethodColumns {
+  bool has_balanced = false;
+  bool has_best = false;
+  bool has_top5 = false;
+};
+
+// "79.0 % (77.1–80.9)" or "79.0 % ± 0.4".
+std::string score_cell(const ProbeMethod& method) {
+  std::string text = format_share(method.top1);
+  if (!std::isnan(method.top1_std)) {
+    text += fmt::format(R"( <span class="muted">± {:.1f}</span>)", 100 * method.top1_std);
+  } else if (!std::isnan(method.low)) {
+    text += fmt::format(R"html( <span class="muted interval">({:.1f}–{:.1f})</span>)html",
+                        100 * method.low, 100 * method.high);
+  }
+  return text;
+}
+
+std::string method_row(const ProbeMethod& method, const MethodColumns& columns, bool one_run) {
   const int color = method.is_baseline ? 8 : one_run ? 1 : method.run % 8 + 1;
   const std::string best_mark =
-      std::isnan(method.best_top1) || method.is_baseline
+      std::isnan(method.best_top1)
           ? ""
           : fmt::format(R"html(<b style="left:calc({:.2f}% - 1px)"></b>)html",
                         100 * method.best_top1);
-  const std::string spread =
-      std::isnan(method.top1_std)
-          ? ""
-          : fmt::format(R"( <span class="muted">± {:.1f}</span>)", 100 * method.top1_std);
-  std::string best = format_share(method.best_top1);
-  if (method.best_epoch >= 0 && !std::isnan(method.best_top1)) {
-    best += fmt::format(R"( <span class="muted">at {}</span>)", method.best_epoch);
+  std::string cells;
+  const auto add = [&cells](const std::string& text) { cells += fmt::format("<td>{}</td>", text); };
+  if (columns.has_balanced) add(format_share(method.balanced_accuracy));
+  if (columns.has_best) {
+    std::string best = format_share(method.best_top1);
+    if (method.best_epoch >= 0 && !std::isnan(method.best_top1)) {
+      best += fmt::format(R"( <span class="muted">at {}</span>)", method.best_epoch);
+    }
+    add(best);
   }
+  if (columns.has_top5) add(format_share(method.top5));
   return fmt::format(
-      R"(<tr class="{}"><th scope="row">{}</th><td>{}{}</td><td class="bar-cell"><div class="bar" aria-hidden="true"><i class="fill-{}" style="width:{:.2f}%"></i>{}</div></td>{}{}</tr>)",
-      method.is_baseline ? "baseline" : "ours", escape_html(method.name), format_share(method.top1),
-      spread, color, 100 * method.top1, best_mark, has_best ? fmt::format("<td>{}</td>", best) : "",
-      has_top5 ? fmt::format("<td>{}</td>", format_share(method.top5)) : "");
+      R"(<tr class="{}"><th scope="row">{}</th><td>{}</td><td class="bar-cell"><div class="bar" aria-hidden="true"><i class="fill-{}" style="width:{:.2f}%"></i>{}</div></td>{}</tr>)",
+      method.is_baseline ? "baseline" : "ours", escape_html(method.name), score_cell(method), color,
+      100 * method.top1, best_mark, cells);
 }
 
 std::string methods_table(const ProbeGroup& group, bool one_run) {
@@ -72,16 +94,44 @@ std::string methods_table(const ProbeGroup& group, bool one_run) {
     return std::any_of(group.methods.begin(), group.methods.end(),
                        [column](const ProbeMethod& m) { return !std::isnan(m.*column); });
   };
-  const bool has_top5 = any(&ProbeMethod::top5);
-  const bool has_best = any(&ProbeMethod::best_top1);
+  const MethodColumns columns = {any(&ProbeMethod::balanced_accuracy), any(&ProbeMethod::best_top1),
+                                 any(&ProbeMethod::top5)};
   std::string rows;
-  for (const ProbeMethod& method : group.methods) {
-    rows += method_row(method, has_top5, has_best, one_run);
+  for (const ProbeMethod& method : group.methods) rows += method_row(method, columns, one_run);
+  std::string note = "bar: top-1";
+  if (columns.has_best) note += " after the last epoch, with a mark at the best";
+  if (any(&ProbeMethod::top1_std)) note += "; ± standard deviation over splits";
+  if (any(&ProbeMethod::low)) note += "; in brackets: 95 % interval over test images";
+  std::string head;
+  if (columns.has_balanced) head += R"(<th scope="col">Balanced</th>)";
+  if (columns.has_best) head += R"(<th scope="col">Best epoch</th>)";
+  if (columns.has_top5) head += R"(<th scope="col">Top-5</th>)";
+  return fmt::format(
+      R"(<div class="card wide"><div class="card-head"><h3>Methods compared</h3><p>{}</p></div><div class="table-wrap" tabindex="0" role="region" aria-label="Accuracy of each method"><table class="bars"><thead><tr><th scope="col">Method</th><th scope="col">Top-1</th><th scope="col" class="text"><span class="muted">0 to 100 %</span></th>{}</tr></thead><tbody>{}</tbody></table></div></div>)",
+      note, head, rows);
+}
+
+// The probe of single pixels: mean intersection over union of each method, and of each class.
+std::string pixels_card(const Json& pixels, const std::string& of_whom) {
+  std::string rows;
+  for (const Json& method : array_of(pixels, "methods")) {
+    const bool is_baseline = method.value("baseline", false);
+    const double mean_iou = number_of(method, "mean_iou");
+    rows += fmt::format(
+        R"(<tr class="{}"><th scope="row">{}</th><td>{}</td><td class="bar-cell"><div class="bar" aria-hidden="true"><i class="fill-{}" style="width:{:.2f}%"></i></div></td><td>{}</td></tr>)",
+        is_baseline ? "baseline" : "ours", escape_html(text_of(method, "name")),
+        format_share(mean_iou), is_baseline ? 8 : 1, std::isnan(mean_iou) ? 0 : 100 * mean_iou,
+        format_share(number_of(method, "pixel_accuracy")));
+  }
+  std::string classes;
+  for (const Json& entry : array_of(pixels, "iou")) {
+    classes +=
+        fmt::format(R"(<tr><th scope="row" class="wrap">{}</th><td>{}</td></tr>)",
+                    escape_html(text_of(entry, "name")), format_share(number_of(entry, "iou")));
   }
   return fmt::format(
-      R"(<div class="card wide"><div class="card-head"><h3>Methods compared</h3><p>bar: top-1 after the last epoch; the mark is the best epoch</p></div><div class="table-wrap" tabindex="0" role="region" aria-label="Accuracy of each method"><table class="bars"><thead><tr><th scope="col">Method</th><th scope="col">Top-1</th><th scope="col" class="text"><span class="muted">0 to 100 %</span></th>{}{}</tr></thead><tbody>{}</tbody></table></div></div>)",
-      has_best ? R"(<th scope="col">Best epoch</th>)" : "",
-      has_top5 ? R"(<th scope="col">Top-5</th>)" : "", rows);
+      R"(<div class="card wide"><div class="card-head"><h3>A class for each pixel{}</h3><p>linear probe on patch tokens; bar: mean intersection over union</p></div><div class="table-wrap" tabindex="0" role="region" aria-label="Scores of the pixel probe"><table class="bars"><thead><tr><th scope="col">Features</th><th scope="col">Mean IoU</th><th scope="col" class="text"><span class="muted">0 to 100 %</span></th><th scope="col">Pixels right</th></tr></thead><tbody>{}</tbody></table></div><details><summary>Each class</summary><table><thead><tr><th scope="col">Class</th><th scope="col">IoU</th></tr></thead><tbody>{}</tbody></table></details></div>)",
+      escape_html(of_whom), rows, classes);
 }
 
 std::string chart_card(const std::string& title, const std::string& note, const char* chart,
@@ -154,6 +204,8 @@ std::string group_html(const ProbeGroup& group, size_t index, bool one_run, int&
     const Confusion confusion = confusion_of(*source.probe);
     const std::vector<ClassScore> scores = class_scores(*source.probe);
     const std::string of_whom = group.probes.size() > 1 ? ": " + source.label : std::string();
+    const Json& pixels = object_of(source.probe->values, "pixels");
+    if (!pixels.empty()) cards += pixels_card(pixels, of_whom);
     if (!confusion.classes.empty()) {
       ++num_charts;
       const char* width = confusion.classes.size() > kMostNarrowClasses ? " wide" : "";

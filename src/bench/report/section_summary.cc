@@ -11,13 +11,21 @@
 namespace swath::bench {
 namespace {
 
-// How far a method is above or below the strongest baseline: text and whether it is above.
-std::string against_baseline(const ProbeMethod& method, const ProbeMethod* baseline) {
-  if (baseline == nullptr) return {};
-  const double difference = method.top1 - baseline->top1;
-  return fmt::format(R"(<span class="{}">{} points</span> against {} ({}))",
+// How far a run's method is above or below the strongest baseline.
+std::string against_baseline(const ProbeGroup& group, int run) {
+  const ProbeMethod* method = headline_method(group, run);
+  const ProbeMethod* baseline = best_baseline(group);
+  if (method == nullptr || baseline == nullptr) return {};
+  const double difference = method->top1 - baseline->top1;
+  std::string interval;
+  PairedDifference paired;
+  if (paired_difference(group, run, &paired)) {
+    interval =
+        fmt::format(", 95 %: {} to {}", format_points(paired.low), format_points(paired.high));
+  }
+  return fmt::format(R"html(<span class="{}">{} points</span> against {} ({}{}))html",
                      difference > 0 ? "better" : "worse", format_points(difference),
-                     escape_html(baseline->name), format_share(baseline->top1));
+                     escape_html(baseline->name), format_share(baseline->top1), interval);
 }
 
 std::string tile(const std::string& label, const std::string& value, const std::string& note,
@@ -47,7 +55,7 @@ std::string tiles(const RunDirectory& run, const std::vector<ProbeGroup>& groups
     const ProbeMethod* method = headline_method(group, 0);
     if (method == nullptr) continue;
     html += tile("Top-1 on " + escape_html(group.dataset), format_share(method->top1),
-                 against_baseline(*method, best_baseline(group)), html.empty());
+                 against_baseline(group, 0), html.empty());
   }
   if (has(figures.final_loss)) {
     const std::string note =
@@ -101,6 +109,7 @@ std::string comparison(const std::vector<RunDirectory>& runs,
     if (has_any) rows += fmt::format(R"(<tr><th scope="row">{}</th>{}</tr>)", label, cells);
   };
   std::vector<RunFigures> figures;
+  figures.reserve(runs.size());
   for (const RunDirectory& run : runs) figures.push_back(figures_of(run));
 
   for (const ProbeGroup& group : groups) {
@@ -185,6 +194,9 @@ std::string facts(const RunDirectory& run, bool with_name) {
                                    format_count(number_of(run.checkpoints.back(), "step"))));
   }
   add("Data", escape_html(description(run.run, "data")));
+  add("Batch size", escape_html(description(run.run, "batch_size")));
+  add("Seed", escape_html(description(run.run, "seed")));
+  add("Operators", escape_html(description(run.run, "ops")));
   const std::string commit = text_of(run.run, "commit");
   if (!commit.empty()) add("Commit", fmt::format("<code>{}</code>", escape_html(commit)));
   add("Directory", fmt::format("<code>{}</code>", escape_html(run.path.string())), true);
