@@ -88,7 +88,10 @@ Arguments parse_arguments(const CommandSyntax& syntax, const std::vector<std::st
       ->take_all();
   app.add_flag("--json", parsed.json, "print one JSON object as the last line of stdout");
   app.add_flag("--overwrite", parsed.overwrite, "replace results that are there");
-  for (const Field& field : fields.fields()) add_field_option(app, field, fields, &settings);
+  for (const Field& field : fields.fields()) {
+    if (kCommonOptions.contains(field.key())) continue;  // `--overwrite` is Arguments::overwrite
+    add_field_option(app, field, fields, &settings);
+  }
   try {
     // CLI11 wants the arguments in reverse.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));

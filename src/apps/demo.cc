@@ -47,7 +47,15 @@ ProbeCommandOptions probe_options(const DemoOptions& options, const fs::path& ch
   probe.sets.test_root = (chips / "test").string();
   probe.image_size = -1;
   probe.probe.methods = {"linear", "logistic", "knn"};
-  probe.probe.few_shot.shots = {1, 5, 10, 20};
+  probe.probe.few_shot = {.shots = {1, 5, 20}, .episodes = 5};
+  // A coarse search that fits into a demo; `swath probe` has the full protocol.
+  probe.probe.logistic.num_c = 4;
+  probe.probe.logistic.c_min = 1e-3;
+  probe.probe.logistic.c_max = 1;
+  probe.probe.logistic.tolerance = 1e-4;
+  probe.probe.pixels.most_images = 300;
+  probe.probe.pixels.probe.c_values = {1e-2, 1};
+  probe.probe.pixels.probe.max_iterations = 200;
   probe.probe.features.pooling = "mean";
   probe.probe.transform.evaluation = "none";
   probe.probe.transform.dihedral = true;

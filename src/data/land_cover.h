@@ -58,7 +58,7 @@ struct LandCoverOptions {
 //   chip_size, seconds, sha256 (of the manifests)
 // The output appears complete or not at all: land_cover.json is written last.
 Json make_land_cover_chips(const LandCoverFiles& files, const std::filesystem::path& output,
-                           const LandCoverOptions& options);
+                           const LandCoverOptions& requested);
 
 // The IGBP classes 0-16.
 const std::vector<std::string>& igbp_class_names();

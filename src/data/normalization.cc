@@ -41,23 +41,26 @@ BandNormalization compute_normalization(const Dataset& dataset,
   std::atomic<int64_t> skipped{0};
   DecodeOptions decode;
   decode.bands = options.bands;
-  parallel_for(groups, options.workers, [&](int64_t group) {
-    std::vector<std::byte> scratch;
-    Image image;
-    for (int64_t i = group * kGroup; i < std::min(count, (group + 1) * kGroup); ++i) {
-      const int64_t index =
-          count == size ? i : static_cast<int64_t>(order(static_cast<uint64_t>(i)));
-      try {
-        const ImageSource source = dataset.source(index, &scratch);
-        ImageReader(source).read(decode, &image);
-        of_group[static_cast<size_t>(group)].add(image, source.name);
-      } catch (const BadSample& error) {
-        if (!options.skip_bad) throw;
-        log_warning(error.message() + " It is left out.");
-        ++skipped;
-      }
-    }
-  }, "band statistics, groups of 64");
+  parallel_for(
+      groups, options.workers,
+      [&](int64_t group) {
+        std::vector<std::byte> scratch;
+        Image image;
+        for (int64_t i = group * kGroup; i < std::min(count, (group + 1) * kGroup); ++i) {
+          const int64_t index =
+              count == size ? i : static_cast<int64_t>(order(static_cast<uint64_t>(i)));
+          try {
+            const ImageSource source = dataset.source(index, &scratch);
+            ImageReader(source).read(decode, &image);
+            of_group[static_cast<size_t>(group)].add(image, source.name);
+          } catch (const BadSample& error) {
+            if (!options.skip_bad) throw;
+            log_warning(error.message() + " It is left out.");
+            ++skipped;
+          }
+        }
+      },
+      "band statistics, groups of 64");
   BandNormalization result;
   for (const BandStatistics& statistics : of_group) result.statistics.merge(statistics);
   if (result.statistics.images() == 0) {

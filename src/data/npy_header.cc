@@ -11,9 +11,10 @@ std::string npy_header(PixelType type, const std::vector<int64_t>& shape) {
   if (type == PixelType::kFloat32) description = "<f4";
   std::string dimensions;
   for (const int64_t size : shape) {
-    dimensions += (dimensions.empty() ? "" : ", ") + fmt::format("{}", size);
+    if (!dimensions.empty()) dimensions += ", ";
+    dimensions += fmt::format("{}", size);
   }
-  if (shape.size() == 1) dimensions += ",";
+  if (shape.size() == 1) dimensions += ',';
   std::string dictionary = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}",
                                        description, dimensions);
   constexpr size_t kFixedBytes = 10;

@@ -66,6 +66,7 @@ void parallel_for(int64_t count, int64_t threads, const std::function<void(int64
 
   const int64_t extra = std::min(thread_count(threads), count) - 1;
   std::vector<std::jthread> helpers;
+  helpers.reserve(static_cast<size_t>(std::max<int64_t>(0, extra)));
   for (int64_t i = 0; i < extra; ++i) helpers.emplace_back(help);
   work(!progress.empty());
   helpers.clear();

@@ -98,6 +98,7 @@ std::string ShardDataset::description() const {
 
 std::vector<std::string> ShardDataset::band_names() const {
   std::vector<std::string> names;
+  names.reserve(layout_.band_info.size());
   for (const BandInfo& band : layout_.band_info) names.push_back(band.name);
   return names;
 }

@@ -79,7 +79,7 @@ std::vector<int64_t> rank(const Dataset& dataset, const std::vector<int64_t>& sa
     const Sample sample = dataset.sample(index);
     const std::string text =
         hashed_name(sample.name, classes.at(static_cast<size_t>(sample.label)));
-    ranked.emplace_back(sha256_hex(seed_text + ":" + text), index);
+    ranked.emplace_back(sha256_hex(fmt::format("{}:{}", seed_text, text)), index);
   }
   std::sort(ranked.begin(), ranked.end());
   std::vector<int64_t> order;
@@ -288,10 +288,11 @@ std::string read_stored(const fs::path& directory, const Json& entry) {
   }
   std::string text = read_file(path);
   const std::string found = sha256_hex(text);
-  if (found != entry.at("sha256")) {
+  const auto expected = entry.at("sha256").get<std::string>();
+  if (found != expected) {
     throw UsageError(fmt::format("{} was changed after the split: its SHA-256 is {}, split.json "
                                  "says {}.",
-                                 path.string(), found, entry.at("sha256").get<std::string>()),
+                                 path.string(), found, expected),
                      "restore it, or make the split again with `swath data split`.");
   }
   return text;
@@ -333,14 +334,17 @@ void SplitOptions::describe(FieldTable& fields) {
 
 std::vector<std::string> content_hashes(const Dataset& dataset, int64_t workers) {
   std::vector<std::string> hashes(static_cast<size_t>(dataset.size()));
-  parallel_for(dataset.size(), workers, [&](int64_t i) {
-    std::vector<std::byte> scratch;
-    const ImageSource source = dataset.source(i, &scratch);
-    const std::string_view bytes(reinterpret_cast<const char*>(source.bytes.data()),
-                                 source.bytes.size());
-    hashes[static_cast<size_t>(i)] =
-        source.bytes.empty() ? sha256_hex_of_file(source.path) : sha256_hex(bytes);
-  }, "hash");
+  parallel_for(
+      dataset.size(), workers,
+      [&](int64_t i) {
+        std::vector<std::byte> scratch;
+        const ImageSource source = dataset.source(i, &scratch);
+        const std::string_view bytes(reinterpret_cast<const char*>(source.bytes.data()),
+                                     source.bytes.size());
+        hashes[static_cast<size_t>(i)] =
+            source.bytes.empty() ? sha256_hex_of_file(source.path) : sha256_hex(bytes);
+      },
+      "hash");
   return hashes;
 }
 

@@ -51,7 +51,7 @@ struct SplitOptions {
 // Writes the split and returns the content of split.json plus "output". Throws UsageError: no
 // labels, a class with too few images (naming it), no coordinates for a split by location, names
 // with spaces, duplicates.
-Json make_split(const SplitOptions& options);
+Json make_split(const SplitOptions& requested);
 
 // Checks a stored split against the files it was made from: each list and contents.sha256 have
 // their stored SHA-256; no name is in both lists; every sample still exists and has its bytes; no

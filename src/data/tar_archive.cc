@@ -111,7 +111,7 @@ void scan_tar(std::string_view archive, const std::string& archive_name,
     std::string name = text_field(header, kName);
     if (field(header, kMagic).starts_with("ustar") && header[kMagic.begin + 5] == '\0') {
       const std::string prefix = text_field(header, kPrefix);
-      if (!prefix.empty()) name = prefix + "/" + name;
+      if (!prefix.empty()) name.insert(0, prefix + "/");
     }
     if (bytes > archive.size() - position) {
       fail(fmt::format("is truncated: member {} ends at byte {}, the file at {}.", name,

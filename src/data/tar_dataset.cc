@@ -111,7 +111,7 @@ class TarDataset::Builder {
       const std::string_view text = trimmed(contents);
       if (text.empty()) fail(member, "is empty");
       if (const auto index = as_index(text)) {
-        label_ = *index;
+        label_ = index;
       } else {
         label_text_ = text;
       }

@@ -94,6 +94,16 @@ void verify_sample(const Dataset& dataset, int64_t index, const VerifyOptions& o
   BandStatistics().add(*image, source.name);  // refuses NaN and infinite pixels
 }
 
+// 0 for an image that cannot be read: the reason is found again, and reported, with all others.
+int64_t bands_if_readable(const Dataset& dataset, int64_t index) {
+  try {
+    std::vector<std::byte> scratch;
+    return read_image_info(dataset.source(index, &scratch)).bands;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
 }  // namespace
 
 void VerifyOptions::describe(FieldTable& fields) {
@@ -142,24 +152,22 @@ Json verify_dataset(const VerifyOptions& options) {
   std::atomic<int64_t> expected_bands{options.bands};
   // The first readable image says how many bands are usual.
   for (int64_t i = 0; i < dataset->size() && expected_bands == 0; ++i) {
-    try {
-      std::vector<std::byte> scratch;
-      expected_bands = read_image_info(dataset->source(i, &scratch)).bands;
-    } catch (const Error&) {
-      // Reported below, with all others.
-    }
+    expected_bands = bands_if_readable(*dataset, i);
   }
   std::atomic<int64_t> good{0};
-  parallel_for(dataset->size(), options.workers, [&](int64_t i) {
-    thread_local std::vector<std::byte> scratch;
-    thread_local Image image;
-    try {
-      verify_sample(*dataset, i, options, expected_bands, &scratch, &image);
-      ++good;
-    } catch (const Error& error) {
-      problems.add(i, dataset->sample(i).name, error.message());
-    }
-  }, "verify");
+  parallel_for(
+      dataset->size(), options.workers,
+      [&](int64_t i) {
+        thread_local std::vector<std::byte> scratch;
+        thread_local Image image;
+        try {
+          verify_sample(*dataset, i, options, expected_bands, &scratch, &image);
+          ++good;
+        } catch (const Error& error) {
+          problems.add(i, dataset->sample(i).name, error.message());
+        }
+      },
+      "verify");
   report["dataset"] = dataset->description();
   report["images"] = dataset->size();
   report["good"] = good.load();

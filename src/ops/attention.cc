@@ -67,7 +67,8 @@ void for_each_head(const Operands& in, int64_t num_heads, const HeadShape& shape
     // A tensor, for its alignment: a vector that straddles cache lines costs twice.
     const at::Tensor scratch = at::empty({attention_scratch(shape)}, in.q.options());
     for (int64_t index = begin; index < end; ++index) {
-      function(index / num_heads, index % num_heads * shape.head_size, index, mutable_data_of<A>(scratch));
+      function(index / num_heads, index % num_heads * shape.head_size, index,
+               mutable_data_of<A>(scratch));
     }
   });
 }

@@ -79,10 +79,6 @@ struct TypedKernels {
   void (*add)(const T* a, const T* b, T* out, int64_t count);
   // Adds the sum over rows of x to total (width values).
   void (*column_sum)(const T* x, A* total, int64_t rows, int64_t width);
-  // out (width, rows) = the transpose of x (rows, width) for columns begin to end; adds each
-  // column's sum to total[column].
-  void (*transpose_and_sum)(const T* x, T* out, A* total, int64_t rows, int64_t width,
-                            int64_t begin, int64_t end);
 };
 
 struct CpuKernels {
@@ -92,6 +88,10 @@ struct CpuKernels {
   TypedKernels<Bf16> for_bfloat16;
   AttentionKernels<float> attention_float;
   AttentionKernels<double> attention_double;
+  // out (width, rows) = the transpose of x (rows, width), for columns begin to end; adds each
+  // column's sum to total[column].
+  void (*transpose_and_sum)(const float* x, float* out, float* total, int64_t rows, int64_t width,
+                            int64_t begin, int64_t end);
 
   template <class T>
   const TypedKernels<T>& of() const;

@@ -135,9 +135,8 @@ TEST(CpuKernels, TransposeAndSum) {
   for (const CpuKernels* kernels : all_kernels()) {
     std::vector<float> out(x.size());
     std::vector<float> total(kWidth);
-    kernels->for_float.transpose_and_sum(x.data(), out.data(), total.data(), kRows, kWidth, 0, 20);
-    kernels->for_float.transpose_and_sum(x.data(), out.data(), total.data(), kRows, kWidth, 20,
-                                         kWidth);
+    kernels->transpose_and_sum(x.data(), out.data(), total.data(), kRows, kWidth, 0, 20);
+    kernels->transpose_and_sum(x.data(), out.data(), total.data(), kRows, kWidth, 20, kWidth);
     for (int64_t column = 0; column < kWidth; ++column) {
       float sum = 0;
       for (int64_t row = 0; row < kRows; ++row) {

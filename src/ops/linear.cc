@@ -70,25 +70,21 @@ at::Tensor column_sum(const at::Tensor& x_RM) {
   return (parts == 1 ? totals.squeeze(0) : totals.sum(0)).to(x_RM.scalar_type());
 }
 
-// {the transpose of x (R, M), contiguous; its column sums}: what the gradients of a weight and its
-// bias need, in one pass.
+// {the transpose of x (R, M), float32, contiguous; its column sums}: what the gradients of a weight
+// and its bias need, in one pass.
 std::pair<at::Tensor, at::Tensor> transpose_and_sum(const at::Tensor& x_RM) {
   const int64_t rows = x_RM.size(0);
   const int64_t width = x_RM.size(1);
   const at::Tensor transposed = at::empty({width, rows}, x_RM.options());
-  const at::Tensor total =
-      at::zeros({width}, x_RM.options().dtype(arithmetic_type(x_RM.scalar_type())));
-  with_storage_type(x_RM.scalar_type(), [&]<class T>(T) {
-    const auto& kernels = cpu_kernels().of<T>();
-    const T* from = data_of<T>(x_RM);
-    T* to = mutable_data_of<T>(transposed);
-    auto* sums = mutable_data_of<Arithmetic<T>>(total);
-    at::parallel_for(0, width, kGrainValues / std::max<int64_t>(rows, 1) + 16,
-                     [&](int64_t begin, int64_t end) {
-                       kernels.transpose_and_sum(from, to, sums, rows, width, begin, end);
-                     });
-  });
-  return {transposed, total.to(x_RM.scalar_type())};
+  const at::Tensor total = at::zeros({width}, x_RM.options());
+  const auto* from = data_of<float>(x_RM);
+  auto* to = mutable_data_of<float>(transposed);
+  auto* sums = mutable_data_of<float>(total);
+  at::parallel_for(0, width, kGrainValues / std::max<int64_t>(rows, 1) + 16,
+                   [&](int64_t begin, int64_t end) {
+                     cpu_kernels().transpose_and_sum(from, to, sums, rows, width, begin, end);
+                   });
+  return {transposed, total};
 }
 
 struct ProductGradients {

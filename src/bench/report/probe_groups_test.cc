@@ -60,13 +60,14 @@ TEST(ProbeGroups, SeveralProbesOfARunHaveDifferentLabels) {
 }
 
 // Truth "a": 6 right, 2 taken for "b"; truth "b": 1 taken for "a", 3 right; "c" has no image.
-const Json small_confusion() = {
-  {"confusion", {{"classes", {"a", "b", "c"}}, {"matrix", {{6, 2, 0}, {1, 3, 0}, {0, 0, 0}}}}}
-};
+ProbeResult small_confusion() {
+  const Json confusion = {{"classes", {"a", "b", "c"}},
+                          {"matrix", {{6, 2, 0}, {1, 3, 0}, {0, 0, 0}}}};
+  return {"probe.json", {{"confusion", confusion}}};
 }
 
 TEST(ProbeGroups, ClassScoresAreThoseOfTheMatrix) {
-  const std::vector<ClassScore> scores = class_scores({"probe.json", small_confusion()});
+  const std::vector<ClassScore> scores = class_scores(small_confusion());
   ASSERT_EQ(scores.size(), 3U);
   EXPECT_EQ(scores[0].images, 8);
   EXPECT_DOUBLE_EQ(scores[0].recall, 6.0 / 8);
@@ -77,7 +78,7 @@ TEST(ProbeGroups, ClassScoresAreThoseOfTheMatrix) {
 }
 
 TEST(ProbeGroups, MistakesComeMostFrequentFirst) {
-  const Confusion confusion = confusion_of({"probe.json", small_confusion()});
+  const Confusion confusion = confusion_of(small_confusion());
   const std::vector<Mistake> mistakes = worst_mistakes(confusion, 5);
   ASSERT_EQ(mistakes.size(), 2U);
   EXPECT_EQ(mistakes[0].truth, "a");
