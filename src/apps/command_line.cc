@@ -49,8 +49,7 @@ void add_field_option(CLI::App& app, const Field& field, const FieldTable& table
                       std::vector<Setting>* settings) {
   const std::string help =
       fmt::format("{} [{}] ({})", field.help(), field.value_text(), field.type_text());
-  const std::string key = field.key();
-  const auto store = [key, settings](const CLI::results_t& values) {
+  const auto store = [key = field.key(), settings](const CLI::results_t& values) {
     std::string text = values.empty() ? "true" : values.back();
     settings->push_back({key, text});
     return true;

@@ -22,10 +22,10 @@ struct AxisWeights {
   int64_t end() const;
 };
 
-// One axis of a ResampleGeometry; `weights` is overwritten and its memory reused.
+// One axis of a ResampleGeometry; `axis` is overwritten and its memory reused.
 void compute_weights(int64_t input_size, double box_begin, double box_end, int64_t output_size,
                      int64_t window_begin, int64_t window_size, ResampleFilter filter,
-                     AxisWeights* weights);
+                     AxisWeights* axis);
 
 // Weights with 22 fractional bits, as Pillow rounds them, split for 16-bit multiplication:
 // weight = high * 2^12 + low with 0 <= low < 2^12. Pairs of taps lie in one word (first tap in the
