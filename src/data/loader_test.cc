@@ -362,6 +362,15 @@ TEST(Loader, BuffersAreUsedAgainOnceDropped) {
   std::set<const void*> addresses;
   for (int b = 0; b < 40; ++b) addresses.insert(loader.next().images_BCHW.const_data_ptr());
   EXPECT_LE(addresses.size(), 4u);
+  // Labels collected over many batches do not hold the images' buffers.
+  std::vector<at::Tensor> labels;
+  addresses.clear();
+  for (int b = 0; b < 40; ++b) {
+    const Batch batch = loader.next();
+    labels.push_back(batch.labels_B);
+    addresses.insert(batch.images_BCHW.const_data_ptr());
+  }
+  EXPECT_LE(addresses.size(), 4u);
   // What the caller keeps, even as a view, is not written to.
   std::vector<at::Tensor> kept;
   std::vector<at::Tensor> copies;

@@ -419,6 +419,8 @@ Json run_probe(const ProbeInputs& inputs, const ProbeOptions& options) {
   }
   const std::shared_ptr<const data::Dataset> test = with_classes_of(inputs.test, *inputs.train);
 
+  inputs.encoder->module().to(inputs.device);
+  if (inputs.untrained != nullptr) inputs.untrained->module().to(inputs.device);
   const std::string weights_before = hash_of_weights(inputs.encoder->module());
   log_info(fmt::format("probe: {} training and {} test images of {} classes.", inputs.train->size(),
                        test->size(), inputs.train->class_names().size()));

@@ -68,6 +68,7 @@ struct ProbeOptions {
 };
 
 struct ProbeInputs {
+  // Encoders are moved to `device`.
   models::Encoder* encoder = nullptr;
   // The same architecture with fresh weights; null leaves this baseline out.
   models::Encoder* untrained = nullptr;

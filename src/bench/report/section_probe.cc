@@ -185,7 +185,8 @@ std::string group_html(const ProbeGroup& group, size_t index, bool one_run, int&
   const std::vector<Chart> charts = {
       {has_history(group, "top1"), "probe_curve", "Accuracy over the probe's epochs",
        "ring: best epoch; grey: baselines"},
-      {has_few_shot(group), "few_shot", "With few labels", "bars: spread over draws of the labels"},
+      {has_few_shot(group), "few_shot", "With few labels",
+       "convex probe; bars: draws of the labels"},
       {has_history(group, "train_loss") || has_history(group, "test_loss"), "probe_loss",
        "Loss of the probe", ""},
   };

@@ -21,11 +21,11 @@ std::string against_baseline(const ProbeGroup& group, int run) {
   PairedDifference paired;
   if (paired_difference(group, run, &paired)) {
     interval =
-        fmt::format(", 95 %: {} to {}", format_points(paired.low), format_points(paired.high));
+        fmt::format(" (95 %: {} to {})", format_points(paired.low), format_points(paired.high));
   }
-  return fmt::format(R"html(<span class="{}">{} points</span> against {} ({}{}))html",
-                     difference > 0 ? "better" : "worse", format_points(difference),
-                     escape_html(baseline->name), format_share(baseline->top1), interval);
+  return fmt::format(R"html(<span class="{}">{} points</span>{} against {} ({}))html",
+                     difference > 0 ? "better" : "worse", format_points(difference), interval,
+                     escape_html(baseline->name), format_share(baseline->top1));
 }
 
 std::string tile(const std::string& label, const std::string& value, const std::string& note,
@@ -155,7 +155,7 @@ std::string comparison(const std::vector<RunDirectory>& runs,
       head, rows);
 }
 
-// "images 18,432, bands 3" for objects, the text itself otherwise.
+// "chips of Blue Marble, samples 18,432" for objects, the text itself otherwise.
 std::string description(const Json& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_object()) return text_of(object, key);
@@ -163,7 +163,8 @@ std::string description(const Json& object, const char* key) {
   for (const auto& [name, value] : found->items()) {
     const std::string shown = value.is_number_integer() ? format_count(value.get<double>())
                                                         : text_of(*found, name.c_str());
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, shown);
+    const std::string label = name == "description" ? "" : name + " ";
+    text += (text.empty() ? "" : ", ") + label + shown;
   }
   return text;
 }

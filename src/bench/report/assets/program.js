@@ -128,7 +128,7 @@
 
   const builders = {
     loss: () => trainingChart('loss', {title: {text: 'loss'}, type: page.logLoss ? 'log' : 'linear'}),
-    lr: () => trainingChart('lr', {title: {text: 'learning rate'}, rangemode: 'tozero', tickformat: '~e'},
+    lr: () => trainingChart('lr', {title: {text: 'learning rate'}, rangemode: 'tozero', exponentformat: 'e'},
       {smooth: false, format: '.3~e'}),
     throughput: () => trainingChart('images_per_second', {title: {text: 'images / s'}, rangemode: 'tozero'},
       {format: ',.4~g'}),
@@ -202,7 +202,8 @@
       group.probes.forEach((probe, index) => probe.few_shot.forEach((curve) => {
         const isOwn = !curve.name;
         curve.shots.forEach((value) => shots.add(value));
-        const name = isOwn ? probe.label : (data.runs.length > 1 ? data.runs[probe.run].name + ' · ' : '') + curve.name;
+        const run = data.runs.length > 1 ? data.runs[probe.run].name : '';
+        const name = isOwn ? run || 'pretrained encoder' : (run && run + ' · ') + curve.name;
         const spread = (ends, sign) => curve.top1.map((value, i) => (ends[i] === null ? 0 : sign * 100 * (ends[i] - value)));
         traces.push({
           type: 'scatter', mode: 'lines+markers', name: plain(name), x: curve.shots, y: percent(curve.top1),
