@@ -132,7 +132,7 @@ def check_signal(chips, folder):
 def check_use(chips, folder, trained):
     report = last_json(run("probe", trained, "--root", chips, "--output", folder / "probe",
                            "--methods", "linear,knn", "--image_size", -1, "--evaluation", "none",
-                           "--linear.epochs", 3, "--linear.batch_size", 12, "--json"))
+                           "--probe.linear.epochs", 3, "--probe.linear.batch_size", 12, "--json"))
     assert 0 <= report["top1"] <= 1 and report["classes"] == 3 and report["baselines"]
     embedded = last_json(run("embed", trained, "--root", chips, "--output", folder / "embed",
                              "--evaluation", "none", "--json"))
