@@ -381,7 +381,8 @@ class Loader::Workers {
     }
     if (device_.is_cpu()) {
       staged.batch.images_BCHW = images;
-      // A copy: callers collect the labels of many batches, which must not hold the images' buffers.
+      // A copy: callers collect the labels of many batches, which must not hold the images'
+      // buffers.
       if (has_labels_) staged.batch.labels_B = labels.clone();
     } else {
       const c10::impl::VirtualGuardImpl guard(device_.type());
