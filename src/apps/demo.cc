@@ -46,13 +46,16 @@ ProbeCommandOptions probe_options(const DemoOptions& options, const fs::path& ch
   probe.sets.data.root = (chips / "train").string();
   probe.sets.test_root = (chips / "test").string();
   probe.image_size = -1;
-  probe.probe.methods = {"linear", "logistic", "knn"};
+  probe.probe.methods = {"logistic", "linear", "knn"};
   probe.probe.few_shot = {.shots = {1, 5, 20}, .episodes = 5};
   // A coarse search that fits into a demo; `swath probe` has the full protocol.
   probe.probe.logistic.num_c = 4;
-  probe.probe.logistic.c_min = 1e-3;
-  probe.probe.logistic.c_max = 1;
+  probe.probe.logistic.c_min = 1e-1;
+  probe.probe.logistic.c_max = 1e2;
   probe.probe.logistic.tolerance = 1e-4;
+  // The protocol's rate of 0.1 is meant for hundreds of thousands of images: in an epoch of some
+  // twenty steps LARS would hardly leave the start. This is the rate of MAE's own large batches.
+  probe.probe.linear.base_lr = 6.4;
   probe.probe.pixels.most_images = 300;
   probe.probe.pixels.probe.c_values = {1e-2, 1};
   probe.probe.pixels.probe.max_iterations = 200;

@@ -29,10 +29,7 @@ std::optional<train::Checkpoint> checkpoint_to_resume(const PretrainOptions& opt
   if (options.resume == "none") return std::nullopt;
   if (options.resume != "auto") return train::find_checkpoint(options.resume);
   if (options.run.output.empty()) return std::nullopt;
-  std::vector<train::Checkpoint> found =
-      train::list_checkpoints(fs::path(options.run.output) / "checkpoints");
-  if (found.empty()) return std::nullopt;
-  return found.back();
+  return train::newest_sound_checkpoint(fs::path(options.run.output) / "checkpoints");
 }
 
 // A resumed run must be the same run: lists every setting that differs and matters.

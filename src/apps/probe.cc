@@ -58,7 +58,7 @@ Json probe(const std::string& path, const ProbeCommandOptions& options, const fs
   const TrainedModel trained = open_trained_model(path, options.weights);
   const int64_t size = probe_image_size(options.image_size, trained.options.transform.size);
   const auto encoder = trained_encoder(trained, size, options.position);
-  const auto untrained = untrained_encoder(trained, size, 0);
+  const auto untrained = untrained_encoder(trained, size, static_cast<uint64_t>(options.run.seed));
 
   std::vector<Json> reports;
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {

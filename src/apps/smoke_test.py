@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""Smoke tests of the program: every command answers --help, errors have the right exit code, and a
-tiny pretraining run can be killed, resumed bit by bit, probed, exported and reported.
+"""Smoke tests of the program: every command answers --help, errors have the right exit code, a tiny
+pretraining run can be killed, resumed bit by bit, moved, probed, exported and reported, a full disk
+and a damaged checkpoint lose nothing, and every recipe trains scaled down with the losses it had.
 
-    smoke_test.py PROGRAM
+    smoke_test.py PROGRAM [--write-golden]
 
-Needs nothing but Python's standard library.
+Needs nothing but Python's standard library, and the demo's data in $SWATH_HOME/.deps/demo-data
+(`./swath test` fetches it). --write-golden stores the losses of this run instead of comparing.
 """
 import json
+import math
 import os
+import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -17,13 +22,23 @@ import time
 from pathlib import Path
 
 PROGRAM = sys.argv[1]
+HOME = Path(os.environ["SWATH_HOME"])
+GOLDEN_FILE = HOME / "testdata" / "apps" / "golden_losses.json"
+# Losses of float32 on another processor: sums are ordered differently, nothing else.
+GOLDEN_TOLERANCE = 1e-4
+golden = {}
 COMMANDS = ["demo", "models", "recipes", "data", "pretrain", "probe", "finetune", "embed",
             "reconstruct", "import", "export", "bench", "report", "doctor"]
 
 
-def run(*words, expect=0, cwd=None):
-    result = subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True, cwd=cwd,
-                            check=False)
+def run(*words, expect=0, largest_file=None):
+    def limit_files():
+        if largest_file is not None:  # beyond it, writing fails as on a full disk
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    result = subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True,
+                            check=False, preexec_fn=limit_files, restore_signals=False)
     if result.returncode != expect:
         sys.exit(f"swath {' '.join(map(str, words))}: exit code {result.returncode}, expected "
                  f"{expect}\n{result.stdout}\n{result.stderr}")
@@ -79,17 +94,49 @@ def check_help_and_errors(folder):
         recipe["name"] for recipe in last_json(run("recipes", "--json"))["recipes"]}
 
 
-def check_full_size_recipes_parse(chips, folder):
-    """Each named recipe, scaled down by settings alone, makes a step."""
+def check_golden(name, run_directory):
+    found = [loss for _, loss in sorted(losses(run_directory).items())]
+    if "--write-golden" in sys.argv:
+        golden[name] = found
+        return
+    expected = golden[name]
+    assert len(found) == len(expected), f"{name}: {len(found)} steps, expected {len(expected)}"
+    for step, (loss, before) in enumerate(zip(found, expected), 1):
+        assert math.isclose(loss, before, rel_tol=GOLDEN_TOLERANCE), \
+            f"{name}: loss {loss} at step {step}, it was {before}"
+
+
+def check_recipes(chips, folder):
+    """Each named recipe, scaled down by settings alone, makes its first steps."""
     os.environ["MILLIONAID"] = str(folder)
-    os.environ.setdefault("SWATH_DATA", str(folder))
+    os.environ["SWATH_DATA"] = str(folder)
     (folder / "probe_images.txt").write_text("class_0/000.npy class_0 0\n")
     for recipe in last_json(run("recipes", "--json"))["recipes"]:
-        if recipe["name"] == "demo":
-            continue
-        run("pretrain", recipe["name"], *pretrain_words(chips, folder / recipe["name"])[1:],
+        name = recipe["name"]
+        run("pretrain", name, *pretrain_words(chips, folder / name)[1:],
             "--model.patch", 4, "--model.image_size", 16, "--model.channels", 2, "--model.mlp", 64,
-            "--max_steps", 1, "--fit_minutes", 0)
+            "--max_steps", 3, "--fit_minutes", 0)
+        check_golden(name, folder / name)
+
+
+def check_demo(folder):
+    """The demo itself on its own data, with few chips and few steps."""
+    packages = folder / "packages"
+    packages.mkdir()
+    for pattern in ("bmng.jpg", "MCD12C1*.tif"):
+        found = list((HOME / ".deps" / "demo-data").rglob(pattern))
+        assert found, f"no {pattern} below {HOME}/.deps/demo-data: ./swath test fetches it"
+        (packages / found[0].name).symlink_to(found[0])
+    result = last_json(run("demo", "--output", folder / "demo_run", "--chips_source", packages,
+                           "--fit_minutes", 0, "--epochs", 1, "--max_steps", 3, "--batch_size", 32,
+                           "--model.width", 32, "--model.depth", 2, "--model.heads", 2,
+                           "--chips.most_train_chips", 30, "--chips.most_test_chips", 10,
+                           "--log_every", 1, "--json"))
+    assert result["report"] == str(folder / "demo_run" / "report.html")
+    assert "untrained" in result["baselines"] and "band_statistics" in result["baselines"]
+    page = (folder / "demo_run" / "report.html").read_text()
+    assert "data:image/png;base64," in page and "swath demo" in page
+    check_golden("demo run", folder / "demo_run")
 
 
 def check_kill_and_resume(chips, folder):
@@ -111,22 +158,70 @@ def check_kill_and_resume(chips, folder):
     name = f"checkpoints/step_{whole['steps']:08d}/rank_00000.safetensors"
     assert (folder / "killed" / name).read_bytes() == (folder / "whole" / name).read_bytes(), \
         "weights or moments differ after resume"
+    check_golden("three epochs", folder / "whole")
     # Another run's settings are refused, another model's too.
     run(*pretrain_words(chips, folder / "killed", "--optim.beta2", 0.5), expect=2)
     run(*pretrain_words(chips, folder / "killed", "--model.depth", 3), expect=2)
     return folder / "whole"
 
 
-def check_signal(chips, folder):
-    process = subprocess.Popen(
-        [PROGRAM, *map(str, pretrain_words(chips, folder / "stopped", "--epochs", 100000))],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (folder / "stopped" / "log.jsonl").exists() or not losses(folder / "stopped"):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 128 + signal.SIGTERM
-    assert list((folder / "stopped").glob("checkpoints/step_*/COMPLETE"))
+def check_moved_run(chips, folder, trained):
+    """A run goes on in another folder than it began."""
+    copy = folder / "moved" / "run"
+    shutil.copytree(trained, copy)
+    newest = max(copy.glob("checkpoints/step_*"))
+    shutil.rmtree(newest)
+    resumed = last_json(run(*pretrain_words(chips, copy)))
+    assert resumed["resumed_from"].startswith(str(copy)), resumed["resumed_from"]
+    assert losses(copy) == losses(trained)
+
+
+def check_damaged_checkpoint(chips, folder, trained):
+    """The newest checkpoint has a flipped byte: an automatic resume takes the one before."""
+    copy = folder / "damaged"
+    shutil.copytree(trained, copy)
+    newest = max(copy.glob("checkpoints/step_*"))
+    shard = newest / "rank_00000.safetensors"
+    data = bytearray(shard.read_bytes())
+    header_size = struct.unpack("<Q", data[:8])[0]
+    data[8 + header_size] ^= 1  # in the first weight
+    shard.write_bytes(data)
+    named = run(*pretrain_words(chips, folder / "from_damaged", "--resume", newest), expect=1)
+    assert "checksum" in named.stderr and shard.name in named.stderr, named.stderr
+    assert "checksum" in run("probe", copy, "--root", chips, "--output", folder / "not_probed",
+                             expect=1).stderr
+    result = run(*pretrain_words(chips, copy))
+    assert f"passing over checkpoint {newest}" in result.stderr, result.stderr
+    assert last_json(result)["resumed_from"] != str(newest)
+    assert losses(copy) == losses(trained)
+    assert shard.read_bytes() == (trained / "checkpoints" / newest.name / shard.name).read_bytes()
+
+
+def check_full_disk(chips, folder):
+    """A checkpoint that cannot be written is an error; the one before it serves."""
+    output = folder / "full_disk"
+    run(*pretrain_words(chips, output, "--max_steps", 4))
+    before = sorted(path.name for path in (output / "checkpoints").iterdir())
+    failed = run(*pretrain_words(chips, output), expect=1, largest_file=20000)
+    assert "rank_00000.safetensors" in failed.stderr, failed.stderr
+    assert sorted(path.name for path in (output / "checkpoints").iterdir()) == before
+    resumed = last_json(run(*pretrain_words(chips, output)))
+    assert resumed["resumed_from"].endswith("step_00000004")
+
+
+def check_signals(chips, folder):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        output = folder / f"stopped_{number.name}"
+        process = subprocess.Popen(
+            [PROGRAM, *map(str, pretrain_words(chips, output, "--epochs", 100000))],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while not (output / "log.jsonl").exists() or not losses(output):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, text = process.communicate(timeout=60)
+        assert process.returncode == 128 + number, f"{process.returncode}: {text[-2000:]}"
+        assert list(output.glob("checkpoints/step_*/COMPLETE"))
 
 
 def check_use(chips, folder, trained):
@@ -148,15 +243,24 @@ def check_use(chips, folder, trained):
 
 
 def main():
+    if "--write-golden" not in sys.argv:
+        golden.update(json.loads(GOLDEN_FILE.read_text()))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         chips = folder / "chips"
         write_chips(chips)
         check_help_and_errors(folder)
         trained = check_kill_and_resume(chips, folder)
-        check_signal(chips, folder)
+        check_moved_run(chips, folder, trained)
+        check_damaged_checkpoint(chips, folder, trained)
+        check_full_disk(chips, folder)
+        check_signals(chips, folder)
         check_use(chips, folder, trained)
-        check_full_size_recipes_parse(chips, folder)
+        check_recipes(chips, folder)
+        check_demo(folder)
+    if "--write-golden" in sys.argv:
+        GOLDEN_FILE.parent.mkdir(exist_ok=True)
+        GOLDEN_FILE.write_text(json.dumps(golden, indent=1) + "\n")
     print("smoke test passed")
 
 

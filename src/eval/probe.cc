@@ -44,11 +44,19 @@ bool contains(const std::vector<std::string>& methods, const char* method) {
   return std::find(methods.begin(), methods.end(), method) != methods.end();
 }
 
-// What one set of features gave, and per image whether its main number was right.
+// What one set of features gave, and per classifier whether each test image was right.
 struct Measured {
   Json report;
-  std::vector<uint8_t> is_correct;
+  std::map<std::string, std::vector<uint8_t>> is_correct;
 };
+
+Measured measure_linear(TrainingFeatures& features, const FeatureSet& test,
+                        const ProbeInputs& inputs, const ProbeOptions& options) {
+  const LinearProbeResult result = train_linear_probe(
+      features, test, static_cast<int64_t>(inputs.train->class_names().size()), options.linear,
+      inputs.seed, inputs.device);
+  return {to_json(result, inputs.seed), {{"linear", result.last.is_correct}}};
+}
 
 // The methods that work on features computed once.
 void measure_cached(const FeatureSet& train, const FeatureSet& test, const ProbeOptions& options,
@@ -57,10 +65,8 @@ void measure_cached(const FeatureSet& train, const FeatureSet& test, const Probe
                     Measured* measured) {
   const auto num_classes = static_cast<int64_t>(class_names.size());
   if (contains(methods, "logistic")) {
-    std::vector<uint8_t> is_correct;
-    measured->report["logistic"] =
-        run_logistic(train, test, num_classes, options.logistic, seed, &is_correct);
-    if (measured->is_correct.empty()) measured->is_correct = std::move(is_correct);
+    measured->report["logistic"] = run_logistic(train, test, num_classes, options.logistic, seed,
+                                                &measured->is_correct["logistic"]);
   }
   if (contains(methods, "knn")) {
     measured->report["knn"] = run_knn(train, test, num_classes, options.knn, seed);
@@ -77,8 +83,8 @@ void measure_cached(const FeatureSet& train, const FeatureSet& test, const Probe
 void set_main_numbers(const std::vector<std::string>& methods, Json* report) {
   const std::string& method = methods.front();
   (*report)["method"] = method;
-  if (method == "linear" && report->contains("top1")) return;
-  if (report->contains("logistic") && (method == "logistic" || method == "linear")) {
+  if (method == "linear") return;
+  if (method == "logistic") {
     const Json raw = (*report)["logistic"]["raw"];
     (*report)["top1"] = raw["top1"];
     (*report)["top5"] = raw["top5"];
@@ -105,7 +111,6 @@ Measured measure_encoder(models::Encoder& encoder, const ProbeInputs& inputs,
                          const std::shared_ptr<const data::Dataset>& test_set,
                          const ProbeOptions& options, const std::vector<std::string>& methods) {
   const std::vector<std::string>& class_names = inputs.train->class_names();
-  const auto num_classes = static_cast<int64_t>(class_names.size());
   const int64_t size = encoder.spec().image_size;
   const data::Transform evaluation(options.transform.for_evaluation(size, inputs.bands),
                                    inputs.normalization);
@@ -120,7 +125,6 @@ Measured measure_encoder(models::Encoder& encoder, const ProbeInputs& inputs,
 
   Measured measured;
   if (contains(methods, "linear")) {
-    LinearProbeResult result;
     if (augments) {
       data::LoaderOptions loader_options;
       loader_options.batch_size = options.linear.batch_size;
@@ -131,15 +135,11 @@ Measured measure_encoder(models::Encoder& encoder, const ProbeInputs& inputs,
                                      inputs.normalization);
       data::Loader loader(inputs.train, training, loader_options, inputs.seed, inputs.device);
       AugmentedFeatures features(encoder, loader, options.features.pooling);
-      result = train_linear_probe(features, test, num_classes, options.linear, inputs.seed,
-                                  inputs.device);
+      measured = measure_linear(features, test, inputs, options);
     } else {
       CachedFeatures features(*train, options.linear.batch_size, inputs.seed, inputs.device);
-      result = train_linear_probe(features, test, num_classes, options.linear, inputs.seed,
-                                  inputs.device);
+      measured = measure_linear(features, test, inputs, options);
     }
-    measured.report = to_json(result, inputs.seed);
-    measured.is_correct = result.last.is_correct;
   }
   if (train) {
     measure_cached(*train, test, options, methods, class_names, inputs.seed, &measured);
@@ -150,8 +150,8 @@ Measured measure_encoder(models::Encoder& encoder, const ProbeInputs& inputs,
   return measured;
 }
 
-// Features without a network: the convex probe, whatever the methods are, and those of the methods
-// that work on cached features.
+// Features without a network, under the same methods, and always the convex probe. They are not
+// augmented: a crop's statistics would be those of another piece of land.
 Measured measure_band_statistics(const ProbeInputs& inputs,
                                  const std::shared_ptr<const data::Dataset>& test_set,
                                  const ProbeOptions& options,
@@ -161,13 +161,15 @@ Measured measure_band_statistics(const ProbeInputs& inputs,
                                    inputs.normalization);
   const FeatureSet train = band_statistics(inputs.train, evaluation, options.features);
   const FeatureSet test = band_statistics(test_set, evaluation, options.features);
-  std::vector<std::string> cached = {"logistic"};
-  for (const std::string& method : methods) {
-    if (method != "linear" && method != "logistic") cached.push_back(method);
-  }
   Measured measured;
+  if (contains(methods, "linear")) {
+    CachedFeatures features(train, options.linear.batch_size, inputs.seed, inputs.device);
+    measured = measure_linear(features, test, inputs, options);
+  }
+  std::vector<std::string> cached = methods;
+  if (!contains(cached, "logistic")) cached.emplace_back("logistic");
   measure_cached(train, test, options, cached, inputs.train->class_names(), inputs.seed, &measured);
-  set_main_numbers(cached, &measured.report);
+  set_main_numbers(methods, &measured.report);
   measured.report["majority_class"] = majority_class_top1(
       train.labels_N, test.labels_N, static_cast<int64_t>(inputs.train->class_names().size()));
   return measured;
@@ -286,12 +288,22 @@ void check_labels(const data::Dataset& dataset, const char* role) {
   }
 }
 
-Json versus(const Measured& model, const Measured& baseline, uint64_t seed) {
-  if (model.is_correct.empty() || model.is_correct.size() != baseline.is_correct.size()) {
-    return nullptr;
+// The difference of the two top-1 on the same images: of the first method that both have, and of
+// each by its name.
+Json versus(const Measured& model, const Measured& baseline,
+            const std::vector<std::string>& methods, uint64_t seed) {
+  Json result;
+  for (const std::string& method : methods) {
+    const auto ours = model.is_correct.find(method);
+    const auto theirs = baseline.is_correct.find(method);
+    if (ours == model.is_correct.end() || theirs == baseline.is_correct.end()) continue;
+    const PairedDifference paired = paired_bootstrap(ours->second, theirs->second, seed);
+    const Json difference = {{"difference", paired.difference},
+                             {"interval", to_json(paired.interval)}};
+    if (result.is_null()) result = difference;
+    result[method] = difference;
   }
-  const PairedDifference paired = paired_bootstrap(model.is_correct, baseline.is_correct, seed);
-  return Json{{"difference", paired.difference}, {"interval", to_json(paired.interval)}};
+  return result;
 }
 
 // Numbers by path: "top1", "logistic.raw.top1" ...
@@ -439,14 +451,14 @@ Json run_probe(const ProbeInputs& inputs, const ProbeOptions& options) {
       log_info("probe: the same encoder untrained.");
       const Measured untrained = measure_encoder(*inputs.untrained, inputs, test, options, methods);
       baselines["untrained"] = untrained.report;
-      differences["untrained"] = versus(model, untrained, inputs.seed);
+      differences["untrained"] = versus(model, untrained, methods, inputs.seed);
     }
     log_info("probe: mean and standard deviation of every band.");
     Measured statistics = measure_band_statistics(inputs, test, options, methods);
     baselines["majority_class"] = statistics.report["majority_class"];
     statistics.report.erase("majority_class");
     baselines["band_statistics"] = statistics.report;
-    differences["band_statistics"] = versus(model, statistics, inputs.seed);
+    differences["band_statistics"] = versus(model, statistics, methods, inputs.seed);
     report["baselines"] = std::move(baselines);
     report["versus"] = std::move(differences);
   }

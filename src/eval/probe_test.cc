@@ -68,7 +68,15 @@ TEST(Probe, LinearReportHasTheContractsKeysAndBaselines) {
     EXPECT_TRUE(report["history"][0].contains(key)) << key;
   }
   EXPECT_EQ(report["baselines"]["untrained"]["history"].size(), 3U);
-  EXPECT_TRUE(report["baselines"]["band_statistics"]["top1"].is_number());
+  const Json& statistics = report["baselines"]["band_statistics"];
+  EXPECT_EQ(statistics["method"], "linear");
+  EXPECT_EQ(statistics["history"].size(), 3U);
+  EXPECT_TRUE(statistics["logistic"]["raw"]["top1"].is_number());
+  for (const char* baseline : {"untrained", "band_statistics"}) {
+    EXPECT_NEAR(report["versus"][baseline]["linear"]["difference"].get<double>(),
+                report["top1"].get<double>() - report["baselines"][baseline]["top1"].get<double>(),
+                1e-12);
+  }
   EXPECT_DOUBLE_EQ(report["baselines"]["majority_class"].get<double>(), 0.25);
   EXPECT_NEAR(report["versus"]["untrained"]["difference"].get<double>(),
               report["top1"].get<double>() - report["baselines"]["untrained"]["top1"].get<double>(),

@@ -21,11 +21,19 @@ namespace {
 constexpr int kFormatVersion = 1;
 constexpr const char* kStepPrefix = "step_";
 constexpr const char* kPartialPrefix = ".partial-";
+constexpr const char* kFallBackHint =
+    "resume=auto goes on from the checkpoint before it; or copy this one again from its source.";
 
 std::string checksum_text(std::string_view bytes) { return fmt::format("{:016x}", xxh3(bytes)); }
 
 std::string_view bytes_of(const at::Tensor& tensor) {
   return {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()};
+}
+
+// Losing the mark first makes a half-deleted directory an incomplete one.
+void remove_checkpoint(const fs::path& path) {
+  fs::remove(path / "COMPLETE");
+  fs::remove_all(path);
 }
 
 // Removes the directory unless told that it was published.
@@ -40,7 +48,7 @@ class PartialDirectory {
     if (!is_published_) fs::remove_all(path_, ignored);
   }
   void publish_as(const fs::path& target) {
-    fs::remove_all(target);
+    remove_checkpoint(target);
     fs::rename(path_, target);
     is_published_ = true;
     sync_directory(target.parent_path());
@@ -75,7 +83,7 @@ at::Tensor read_verified(const Checkpoint& checkpoint, const std::string& name,
     throw Error(fmt::format("checkpoint {}: tensor {} in {} is damaged: checksum {}, expected {}.",
                             checkpoint.path.string(), name, file_name, found,
                             entry.at("xxh3").get<std::string>()),
-                "resume=auto falls back to the checkpoint before it.");
+                kFallBackHint);
   }
   return tensor;
 }
@@ -137,8 +145,28 @@ Checkpoint open_checkpoint(const fs::path& path) {
   } catch (const Json::exception& error) {
     throw Error(
         fmt::format("checkpoint {}: index.json is damaged ({}).", path.string(), error.what()),
-        "resume=auto falls back to the checkpoint before it.");
+        kFallBackHint);
   }
+}
+
+void verify_checkpoint(const Checkpoint& checkpoint) {
+  std::map<std::string, SafetensorsFile> files;
+  for (const auto& [name, entry] : checkpoint.tensors.items()) {
+    read_verified(checkpoint, name, &files);
+  }
+}
+
+std::optional<Checkpoint> newest_sound_checkpoint(const fs::path& directory) {
+  std::vector<Checkpoint> found = list_checkpoints(directory);
+  for (; !found.empty(); found.pop_back()) {
+    try {
+      verify_checkpoint(found.back());
+      return found.back();
+    } catch (const Error& error) {
+      log_warning(fmt::format("passing over {}", error.message()));
+    }
+  }
+  return std::nullopt;
 }
 
 std::vector<Checkpoint> list_checkpoints(const fs::path& directory) {
@@ -229,8 +257,10 @@ at::Tensor read_checkpoint_tensor(const Checkpoint& checkpoint, const std::strin
 
 void delete_old_checkpoints(const fs::path& directory, int64_t keep_last, int64_t keep_every) {
   std::vector<std::pair<int64_t, fs::path>> complete;
+  std::vector<fs::path> leftovers;
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename();
+    if (name.starts_with(kPartialPrefix)) leftovers.push_back(entry.path());
     if (!name.starts_with(kStepPrefix) || !fs::exists(entry.path() / "COMPLETE")) continue;
     complete.emplace_back(std::stoll(name.substr(std::string(kStepPrefix).size())), entry.path());
   }
@@ -239,10 +269,9 @@ void delete_old_checkpoints(const fs::path& directory, int64_t keep_last, int64_
   for (int64_t i = 0; i + keep_last < count; ++i) {
     const auto& [step, path] = complete[static_cast<size_t>(i)];
     if (keep_every > 0 && step % keep_every == 0) continue;
-    // Losing the mark first makes a half-deleted directory an incomplete one.
-    fs::remove(path / "COMPLETE");
-    fs::remove_all(path);
+    remove_checkpoint(path);
   }
+  for (const fs::path& path : leftovers) fs::remove_all(path);
 }
 
 }  // namespace swath::train

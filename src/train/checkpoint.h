@@ -42,6 +42,13 @@ Checkpoint open_checkpoint(const std::filesystem::path& path);
 // Complete checkpoints in `directory`, oldest first. Says on the log what it passes over and why.
 std::vector<Checkpoint> list_checkpoints(const std::filesystem::path& directory);
 
+// Reads every tensor. Throws Error naming the first that is missing, cut short or changed.
+void verify_checkpoint(const Checkpoint& checkpoint);
+
+// The newest complete checkpoint in `directory` whose every checksum is right; says on the log what
+// it passes over and why.
+std::optional<Checkpoint> newest_sound_checkpoint(const std::filesystem::path& directory);
+
 // Finds the checkpoint that a user means: a step directory, a run directory (its newest), or the
 // newest of a `checkpoints` directory. Throws UsageError when there is none.
 Checkpoint find_checkpoint(const std::filesystem::path& path);
@@ -56,7 +63,8 @@ void load_checkpoint(const Checkpoint& checkpoint, const NamedTensors& tensors,
 at::Tensor read_checkpoint_tensor(const Checkpoint& checkpoint, const std::string& name);
 
 // Deletes old checkpoints: keeps the newest `keep_last` and those whose step is a multiple of
-// `keep_every` (0: none).
+// `keep_every` (0: none). What an interrupted save left behind goes too, so no save may be under
+// way.
 void delete_old_checkpoints(const std::filesystem::path& directory, int64_t keep_last,
                             int64_t keep_every);
 

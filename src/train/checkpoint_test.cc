@@ -83,6 +83,33 @@ TEST_F(CheckpointFiles, ATruncatedShardIsFound) {
   EXPECT_THROW(load_checkpoint(open_checkpoint(path), tensors(0)), Error);
 }
 
+TEST_F(CheckpointFiles, TheNewestSoundOneIsFoundBehindDamagedOnes) {
+  save(1);
+  const fs::path flipped = save(2);
+  std::fstream file(flipped / "rank_00000.safetensors",
+                    std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-1, std::ios::end);
+  file.put('\x55');
+  file.close();
+  const fs::path cut = save(3);
+  fs::resize_file(cut / "rank_00000.safetensors", 10);
+  const fs::path lost = save(4);
+  fs::remove(lost / "rank_00000.safetensors");
+  const fs::path unreadable = save(5);
+  fs::resize_file(unreadable / "index.json", 20);
+  const std::optional<Checkpoint> found = newest_sound_checkpoint(directory_);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->step, 1);
+  EXPECT_FALSE(newest_sound_checkpoint(directory_ / "none").has_value());
+}
+
+TEST_F(CheckpointFiles, RotationRemovesWhatAnInterruptedSaveLeft) {
+  save(1);
+  fs::create_directories(directory_ / ".partial-step_00000002-1");
+  delete_old_checkpoints(directory_, 2, 0);
+  EXPECT_FALSE(fs::exists(directory_ / ".partial-step_00000002-1"));
+}
+
 TEST_F(CheckpointFiles, AnotherModelIsRefusedWithTheDifferences) {
   const Checkpoint checkpoint = open_checkpoint(save(3));
   const NamedTensors other = {{"model/weight", torch::zeros({3, 5})},

@@ -29,10 +29,15 @@ std::string bar(double share) {
          std::string(static_cast<size_t>(kWidth - filled), '.');
 }
 
+std::filesystem::path log_path(const std::filesystem::path& directory) {
+  std::filesystem::create_directories(directory);
+  return directory / "log.jsonl";
+}
+
 }  // namespace
 
 RunLog::RunLog(const std::filesystem::path& directory)
-    : path_(directory / "log.jsonl"), file_(path_, std::ios::app), events_(directory) {
+    : path_(log_path(directory)), file_(path_, std::ios::app), events_(directory) {
   if (!file_) throw Error(fmt::format("cannot write {}.", path_.string()));
 }
 

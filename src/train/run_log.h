@@ -22,7 +22,7 @@ namespace swath::train {
 
 class RunLog {
  public:
-  // Appends: a resumed run goes on in the same file.
+  // Creates the directory. Appends: a resumed run goes on in the same file.
   explicit RunLog(const std::filesystem::path& directory);
 
   // Adds "kind" and "time" and writes the line at once, so that a killed run loses nothing.

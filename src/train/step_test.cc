@@ -6,28 +6,10 @@
 #include <cmath>
 
 #include "core/tensor/unit_runner.h"
+#include "train/line_objective.h"
 
 namespace swath::train {
 namespace {
-
-// A linear regression with the interface of a model: small enough to know every number.
-class LineObjective : public models::Objective {
- public:
-  LineObjective() : weight_(module_.register_parameter("weight", torch::ones({1, 2}))) {}
-  models::LossResult loss(const Batch& batch, UnitRunner& runner) override {
-    const at::Tensor x = batch.images_BCHW.flatten(1);
-    const at::Tensor error = torch::mm(x, weight_.t()).squeeze(1) - 1;
-    return {error.square().mean(), {{"largest", error.detach().abs().max()}}};
-  }
-  torch::nn::Module& module() override { return module_; }
-  const ModelSpec& spec() const override { return spec_; }
-  at::Tensor weight() const { return weight_; }
-
- private:
-  torch::nn::Module module_;
-  at::Tensor weight_;
-  ModelSpec spec_;
-};
 
 Batch batch_of(const at::Tensor& x) {
   Batch batch;

@@ -89,6 +89,8 @@ class Trainer::Window {
     ++steps_;
     loss_sum_ += loss;
   }
+  // Time that went elsewhere (a checkpoint) is not the step's.
+  void exclude(Clock::duration duration) { start_ += duration; }
   int64_t steps() const { return steps_; }
   double mean_loss() const { return loss_sum_ / static_cast<double>(std::max<int64_t>(1, steps_)); }
   double seconds() const { return seconds_since(start_); }
@@ -324,6 +326,7 @@ void Trainer::save() {
   summary_.checkpoint = path.string();
   last_saved_step_ = steps_done_;
   last_save_ = Clock::now();
+  window_->exclude(last_save_ - begin);
   log_->write("checkpoint",
               {{"step", steps_done_}, {"path", path.string()}, {"seconds", seconds_since(begin)}});
 }

@@ -1,0 +1,37 @@
+// For tests: an objective small enough to know every number.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "models/objective.h"
+
+namespace swath::train {
+
+// A linear regression of two inputs on 1, with the interface of a model.
+class LineObjective : public models::Objective {
+ public:
+  LineObjective() : weight_(module_.register_parameter("weight", torch::ones({1, 2}))) {}
+  models::LossResult loss(const Batch& batch, UnitRunner& runner) override {
+    const at::Tensor x = batch.images_BCHW.flatten(1);
+    const at::Tensor error = torch::mm(x, weight_.t()).squeeze(1) - 1;
+    const double factor = calls_++ >= first_bad_call && calls_ <= end_of_bad_calls ? NAN : 1.0;
+    return {factor * error.square().mean(), {{"largest", error.detach().abs().max()}}};
+  }
+  torch::nn::Module& module() override { return module_; }
+  const ModelSpec& spec() const override { return spec_; }
+  at::Tensor weight() const { return weight_; }
+
+  // Calls of loss(), counted from 0, in [first, end) give a loss that is not a number.
+  int64_t first_bad_call = 0;
+  int64_t end_of_bad_calls = 0;
+
+ private:
+  torch::nn::Module module_;
+  at::Tensor weight_;
+  ModelSpec spec_;
+  int64_t calls_ = 0;
+};
+
+}  // namespace swath::train

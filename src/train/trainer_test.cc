@@ -1,0 +1,239 @@
+#include "train/trainer.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/interrupt.h"
+#include "core/random.h"
+#include "train/line_objective.h"
+
+namespace swath::train {
+namespace {
+namespace fs = std::filesystem;
+
+// Images of one pixel and two bands.
+class PixelDataset : public data::Dataset {
+ public:
+  explicit PixelDataset(int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      Random random(1, RandomPurpose::kTest, 0, static_cast<uint64_t>(i));
+      pixels_.push_back({std::byte(random.uniform(0, 255)), std::byte(random.uniform(0, 255))});
+    }
+  }
+  int64_t size() const override { return std::ssize(pixels_); }
+  data::Sample sample(int64_t index) const override {
+    data::Sample sample;
+    sample.id = static_cast<uint64_t>(index);
+    sample.name = std::to_string(index);
+    return sample;
+  }
+  data::ImageSource source(int64_t index, std::vector<std::byte>*) const override {
+    data::ImageSource source;
+    source.name = sample(index).name;
+    source.bytes = pixels_[static_cast<size_t>(index)];
+    data::ImageInfo info;
+    info.width = info.height = 1;
+    info.bands = 2;
+    source.raw = info;
+    return source;
+  }
+  const std::vector<std::string>& class_names() const override { return no_classes_; }
+  std::string description() const override { return "pixels"; }
+
+ private:
+  std::vector<std::array<std::byte, 2>> pixels_;
+  std::vector<std::string> no_classes_;
+};
+
+struct Training {
+  explicit Training(const fs::path& directory, TrainOptions options)
+      : loader(std::make_shared<PixelDataset>(40), transform(),
+               data::LoaderOptions{.batch_size = options.batch_size / options.accumulation}, 5,
+               at::kCPU),
+        trainer(objective, loader, std::move(options), optim(), 5, at::kCPU, directory) {}
+
+  static data::Transform transform() {
+    data::TransformOptions options;
+    options.kind = "none";
+    options.size = 1;
+    return data::Transform(options, {{128, 128}, {64, 64}});
+  }
+  static OptimOptions optim() {
+    OptimOptions options;
+    options.schedule.lr = 1e-1;
+    options.schedule.warmup_epochs = 1;
+    return options;
+  }
+
+  LineObjective objective;
+  data::Loader loader;
+  Trainer trainer;
+};
+
+class TrainerRuns : public testing::Test {
+ protected:
+  TrainerRuns()
+      : directory_(fs::temp_directory_path() / ("swath_trainer_" + std::to_string(getpid()))) {
+    fs::remove_all(directory_);
+    fs::create_directories(directory_);
+  }
+  ~TrainerRuns() override {
+    clear_interrupt();
+    fs::remove_all(directory_);
+  }
+  static TrainOptions quick_options() {
+    TrainOptions options;
+    options.batch_size = 8;
+    options.epochs = 4;
+    options.log_every = 1;
+    return options;
+  }
+  std::vector<Json> lines(const std::string& kind) const {
+    std::vector<Json> found;
+    std::istringstream text(read_file(directory_ / "log.jsonl"));
+    for (std::string line; std::getline(text, line);) {
+      const Json entry = Json::parse(line);
+      if (entry.at("kind") == kind) found.push_back(entry);
+    }
+    return found;
+  }
+  fs::path directory_;
+};
+
+TEST_F(TrainerRuns, ReachesTheEndOfTheScheduleAndLogsEveryStep) {
+  Training run(directory_, quick_options());
+  const TrainSummary summary = run.trainer.run("a = 1\n", {{"command", "test"}});
+  EXPECT_EQ(summary.steps, 20);  // 40 samples, 8 a step, 4 epochs
+  EXPECT_EQ(summary.reason, "epochs");
+  EXPECT_EQ(find_checkpoint(directory_).step, 20);
+  EXPECT_EQ(find_checkpoint(directory_).config, "a = 1\n");
+  const std::vector<Json> steps = lines("step");
+  ASSERT_EQ(steps.size(), 20U);
+  EXPECT_EQ(steps[0].at("lr"), 0);
+  EXPECT_NEAR(steps[3].at("lr"), 6e-2, 1e-12);  // 3 of the 5 steps of warm-up
+  const auto epoch_loss = [&](size_t first) {
+    double sum = 0;
+    for (size_t i = first; i < first + 5; ++i) sum += steps[i].at("loss").get<double>();
+    return sum;
+  };
+  EXPECT_LT(epoch_loss(15), 0.7 * epoch_loss(0));
+  EXPECT_EQ(lines("run").size(), 1U);
+  EXPECT_EQ(lines("end").front().at("reason"), "epochs");
+}
+
+TEST_F(TrainerRuns, GoesOnInTheMiddleOfAnEpochBitByBit) {
+  for (const int64_t accumulation : {1, 2}) {
+    TrainOptions options = quick_options();
+    options.accumulation = accumulation;
+    options.ema_decay = 0.9;
+    Training whole(directory_ / "whole", options);
+    whole.trainer.run("", Json::object());
+    options.max_steps = 7;
+    Training first(directory_ / "parts", options);
+    EXPECT_EQ(first.trainer.run("", Json::object()).reason, "max_steps");
+    options.max_steps = 0;
+    Training second(directory_ / "parts", options);
+    second.trainer.resume(find_checkpoint(directory_ / "parts"));
+    EXPECT_EQ(second.trainer.run("", Json::object()).steps, 20);
+    EXPECT_TRUE(at::equal(whole.objective.weight(), second.objective.weight()));
+    const Checkpoint a = find_checkpoint(directory_ / "whole");
+    const Checkpoint b = find_checkpoint(directory_ / "parts");
+    EXPECT_EQ(a.tensors, b.tensors);  // names and checksums: weights, moments and averages
+    EXPECT_EQ(a.state, b.state);
+    fs::remove_all(directory_ / "whole");
+    fs::remove_all(directory_ / "parts");
+  }
+}
+
+TEST_F(TrainerRuns, StopsAtANonFiniteLossBeforeItReachesTheWeights) {
+  TrainOptions options = quick_options();
+  options.checkpoint_steps = 1;
+  options.max_steps = 2;
+  Training good(directory_ / "good", options);
+  good.trainer.run("", Json::object());
+
+  options.max_steps = 0;
+  Training bad(directory_, options);
+  bad.objective.first_bad_call = 2;
+  bad.objective.end_of_bad_calls = 3;
+  try {
+    bad.trainer.run("", Json::object());
+    FAIL() << "the run went on";
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    EXPECT_NE(message.find("step 3: the loss is not finite"), std::string::npos) << message;
+    const uint64_t epoch = 0;
+    const Permutation order(40, 5, epoch);
+    EXPECT_NE(message.find(std::to_string(order(16))), std::string::npos) << message;
+  }
+  EXPECT_TRUE(at::equal(bad.objective.weight(), good.objective.weight()));
+  EXPECT_EQ(find_checkpoint(directory_).step, 2);
+  EXPECT_EQ(lines("event").size(), 1U);
+}
+
+TEST_F(TrainerRuns, SkipsNonFiniteStepsUpToALimit) {
+  TrainOptions options = quick_options();
+  options.non_finite = "skip";
+  options.max_skipped_steps = 2;
+  Training run(directory_, options);
+  run.objective.first_bad_call = 5;
+  run.objective.end_of_bad_calls = 7;
+  const TrainSummary summary = run.trainer.run("", Json::object());
+  EXPECT_EQ(summary.skipped_steps, 2);
+  EXPECT_EQ(summary.steps, 20);
+  EXPECT_EQ(lines("step").size(), 18U);
+  EXPECT_TRUE(run.objective.weight().isfinite().all().item<bool>());
+
+  Training worse(directory_ / "worse", options);
+  worse.objective.first_bad_call = 5;
+  worse.objective.end_of_bad_calls = 8;
+  EXPECT_THROW(worse.trainer.run("", Json::object()), Error);
+}
+
+TEST_F(TrainerRuns, ASignalEndsTheRunWithACheckpoint) {
+  install_interrupt_handlers();
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) {
+    clear_interrupt();
+    const fs::path directory = directory_ / std::to_string(signal);
+    Training run(directory, quick_options());
+    std::raise(signal);
+    const TrainSummary summary = run.trainer.run("", Json::object());
+    EXPECT_EQ(summary.signal, signal);
+    EXPECT_EQ(summary.steps, 0);
+    EXPECT_EQ(find_checkpoint(directory).step, 0);
+  }
+}
+
+TEST_F(TrainerRuns, TimeBudgetAndRotation) {
+  TrainOptions options = quick_options();
+  options.max_minutes = 1e-9;
+  Training run(directory_, options);
+  EXPECT_EQ(run.trainer.run("", Json::object()).reason, "max_minutes");
+
+  options.max_minutes = 0;
+  options.checkpoint_steps = 3;
+  options.keep_last = 2;
+  options.keep_every = 9;
+  Training rotating(directory_ / "rotating", options);
+  rotating.trainer.run("", Json::object());
+  std::vector<int64_t> steps;
+  for (const Checkpoint& checkpoint : list_checkpoints(directory_ / "rotating/checkpoints")) {
+    steps.push_back(checkpoint.step);
+  }
+  EXPECT_EQ(steps, (std::vector<int64_t>{9, 18, 20}));
+}
+
+TEST_F(TrainerRuns, ABatchLargerThanTheDataIsRefused) {
+  TrainOptions options = quick_options();
+  options.batch_size = 64;
+  EXPECT_THROW(Training(directory_, options), UsageError);
+}
+
+}  // namespace
+}  // namespace swath::train
