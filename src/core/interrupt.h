@@ -4,7 +4,7 @@
 
 namespace swath {
 
-// Installs the handlers; call once, before threads are started.
+// Installs the handlers; call once, in the main thread, before others are started.
 void install_interrupt_handlers();
 
 // The signal that asked to stop, or 0. Cheap: meant to be asked after every step, and inside

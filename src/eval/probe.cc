@@ -52,9 +52,9 @@ struct Measured {
 
 Measured measure_linear(TrainingFeatures& features, const FeatureSet& test,
                         const ProbeInputs& inputs, const ProbeOptions& options) {
-  const LinearProbeResult result = train_linear_probe(
-      features, test, static_cast<int64_t>(inputs.train->class_names().size()), options.linear,
-      inputs.seed, inputs.device);
+  const LinearProbeResult result =
+      train_linear_probe(features, test, static_cast<int64_t>(inputs.train->class_names().size()),
+                         options.linear, inputs.seed, inputs.device);
   return {to_json(result, inputs.seed), {{"linear", result.last.is_correct}}};
 }
 

@@ -1,5 +1,12 @@
 #include "ops/linear.h"
 
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+#include "core/interrupt.h"
 #include "ops/gradient_check.h"
 
 namespace swath::ops {
@@ -70,6 +77,49 @@ TEST(Linear, UnneededGradientsAreLeftOut) {
   EXPECT_TRUE(weight.grad().defined());
   EXPECT_FALSE(x.grad().defined());
   EXPECT_FALSE(bias.grad().defined());
+}
+
+// A handler's frame must not lie where the generated products keep their values.
+TEST(Linear, ProductsSurviveSignals) {
+  install_interrupt_handlers();
+  set_product_library("onednn");
+  struct Case {
+    Inputs inputs;
+    Evaluation expected;
+  };
+  const auto function = [](const Inputs& in) { return linear(in[0], in[1], in[2]); };
+  std::vector<Case> cases;
+  for (const int64_t rows : {40, 136}) {
+    for (const auto& [in, out] : std::vector<std::pair<int64_t, int64_t>>{
+             {32, 96}, {32, 32}, {32, 128}, {128, 32}, {16, 48}, {64, 16}, {33, 31}}) {
+      const Inputs inputs = {random_tensor({rows, in}, 1).to(at::kFloat),
+                             random_tensor({out, in}, 2).to(at::kFloat),
+                             random_tensor({out}, 3).to(at::kFloat)};
+      cases.push_back({inputs, evaluate(function, inputs)});
+    }
+  }
+  std::atomic<bool> is_done{false};
+  std::thread sender([&] {
+    while (!is_done) {
+      kill(getpid(), SIGUSR1);
+      while (interrupt_signal() == 0) std::this_thread::yield();
+      clear_interrupt();
+    }
+  });
+  int64_t wrong = 0;
+  for (int i = 0; i < 14000; ++i) {
+    const Case& one = cases[static_cast<size_t>(i) % cases.size()];
+    const Evaluation found = evaluate(function, one.inputs);
+    wrong += !at::equal(found.value, one.expected.value);
+    for (size_t k = 0; k < 3; ++k) {
+      wrong += !at::equal(found.gradients[k], one.expected.gradients[k]);
+    }
+  }
+  is_done = true;
+  sender.join();
+  clear_interrupt();
+  set_product_library("auto");
+  EXPECT_EQ(wrong, 0);
 }
 
 }  // namespace
