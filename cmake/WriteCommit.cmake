@@ -1,5 +1,5 @@
 # Writes SWATH_COMMIT into OUTPUT; leaves the file alone when nothing changed.
-execute_process(COMMAND git -C "${SOURCE_DIR}" rev-parse --short=12 HEAD
+execute_process(COMMAND git -C "${SOURCE_DIR}" describe --always --dirty --exclude=* --abbrev=12
                 OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 if(NOT commit)
   set(commit "unknown")

@@ -27,7 +27,8 @@ std::string last_part(const std::string& key) { return key.substr(key.rfind('.')
 
 // `--data.root`; also `--root` when no other field ends so, `--skip-bad` for skip_bad, and the
 // field's own short name.
-std::string option_names(const Field& field, const FieldTable& table) {
+// The names a field has on the command line, with their dashes.
+std::set<std::string> option_names(const Field& field, const FieldTable& table) {
   std::vector<std::string> names = {field.key()};
   const std::string last = last_part(field.key());
   const auto same =
@@ -42,7 +43,22 @@ std::string option_names(const Field& field, const FieldTable& table) {
     std::replace(name.begin(), name.end(), '_', '-');
     unique.insert("--" + name);
   }
-  return fmt::format("{}", fmt::join(unique, ","));
+  return unique;
+}
+
+// A switch stands alone or before true or false; what else follows it is an argument of its own.
+std::vector<std::string> with_switch_values(std::vector<std::string> arguments,
+                                            const FieldTable& table) {
+  std::set<std::string> switches;
+  for (const Field& field : table.fields()) {
+    if (field.is_switch()) switches.merge(option_names(field, table));
+  }
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (!switches.contains(arguments[i])) continue;
+    const std::string next = i + 1 < arguments.size() ? arguments[i + 1] : "";
+    if (next != "true" && next != "false") arguments[i] += "=true";
+  }
+  return arguments;
 }
 
 void add_field_option(CLI::App& app, const Field& field, const FieldTable& table,
@@ -50,16 +66,11 @@ void add_field_option(CLI::App& app, const Field& field, const FieldTable& table
   const std::string help =
       fmt::format("{} [{}] ({})", field.help(), field.value_text(), field.type_text());
   const auto store = [key = field.key(), settings](const CLI::results_t& values) {
-    std::string text = values.empty() ? "true" : values.back();
-    settings->push_back({key, text});
+    settings->push_back({key, values.back()});
     return true;
   };
-  CLI::Option* option = app.add_option(option_names(field, table), store, help);
-  if (field.is_switch()) {
-    option->expected(0, 1);
-  } else {
-    option->expected(1);
-  }
+  const std::string names = fmt::format("{}", fmt::join(option_names(field, table), ","));
+  CLI::Option* option = app.add_option(names, store, help)->expected(1);
   option->take_last()->type_name("")->group("Settings");
 }
 
@@ -93,7 +104,9 @@ Arguments parse_arguments(const CommandSyntax& syntax, const std::vector<std::st
   }
   try {
     // CLI11 wants the arguments in reverse.
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    std::vector<std::string> words = with_switch_values(arguments, fields);
+    std::reverse(words.begin(), words.end());
+    app.parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
     std::fputs(app.help().c_str(), stdout);
     parsed.help = true;

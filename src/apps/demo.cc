@@ -11,6 +11,7 @@
 #include "bench/report/report.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/hash.h"
 #include "core/log.h"
 #include "core/tensor/device.h"
 #include "data/land_cover.h"
@@ -24,10 +25,12 @@ struct DemoOptions {
   PretrainOptions pretrain;
   data::LandCoverOptions chips;
   std::string chips_source;
+  std::string chips_output;
 
   void describe(FieldTable& fields) {
     pretrain.describe(fields);
     fields.section("chips", chips);
+    fields.add("chips_output", &chips_output, "folder for the chips; empty: beside the packages");
     fields.add("chips_source", &chips_source, "folder of the two packages; empty: .deps/demo-data");
   }
 };
@@ -38,6 +41,15 @@ fs::path source_directory(const std::string& requested) {
   return fs::path(home != nullptr ? home : ".") / ".deps" / "demo-data";
 }
 
+// Chips cut with other settings lie in another folder, so that no run loses the data it was trained
+// on.
+fs::path chips_directory(DemoOptions& options) {
+  if (!options.chips_output.empty()) return options.chips_output;
+  const std::string settings = make_field_table(options.chips).to_toml();
+  return source_directory(options.chips_source) /
+         fmt::format("chips-{:08x}", xxh3(settings) & 0xffffffff);
+}
+
 // The protocol of the demo's table: a convex probe, few-shot curves and the land-cover map, on
 // blocks of land that no training chip touches.
 ProbeCommandOptions probe_options(const DemoOptions& options, const fs::path& chips) {
@@ -46,7 +58,7 @@ ProbeCommandOptions probe_options(const DemoOptions& options, const fs::path& ch
   probe.sets.data.root = (chips / "train").string();
   probe.sets.test_root = (chips / "test").string();
   probe.image_size = -1;
-  probe.probe.methods = {"logistic", "linear", "knn"};
+  probe.probe.methods = {"linear", "logistic", "knn"};
   probe.probe.few_shot = {.shots = {1, 5, 20}, .episodes = 5};
   // A coarse search that fits into a demo; `swath probe` has the full protocol.
   probe.probe.logistic.num_c = 4;
@@ -80,11 +92,15 @@ Outcome run_demo(const CommandSyntax& syntax, const Words& words) {
   if (arguments.help) return outcome;
 
   // 1. Chips of Blue Marble with land-cover labels, split by place.
-  const fs::path chips = source_directory(options.chips_source) / "chips";
-  options.chips.overwrite = true;
-  log_info("cutting Blue Marble imagery into chips.");
-  const Json cut = data::make_land_cover_chips(
-      data::find_land_cover_files(source_directory(options.chips_source)), chips, options.chips);
+  const fs::path chips = chips_directory(options);
+  Json cut;
+  if (fs::exists(chips / "land_cover.json")) {
+    cut = Json::parse(read_file(chips / "land_cover.json"));
+  } else {
+    log_info("cutting Blue Marble imagery into chips.");
+    cut = data::make_land_cover_chips(
+        data::find_land_cover_files(source_directory(options.chips_source)), chips, options.chips);
+  }
 
   // 2. Pretraining without a label.
   options.pretrain.data.root = (chips / "pretrain").string();
@@ -100,10 +116,10 @@ Outcome run_demo(const CommandSyntax& syntax, const Words& words) {
   const Json measured = probe(directory.string(), probe_options(options, chips), directory);
 
   // 4. Pictures and the page.
-  data::DatasetOptions test;
-  test.root = (chips / "test").string();
-  reconstruct(open_trained_model(directory.string()), data::open_dataset(test), {},
-              select_device(options.pretrain.run.device), directory);
+  ReconstructCommandOptions pictures;
+  pictures.run = options.pretrain.run;
+  pictures.data.root = (chips / "test").string();
+  reconstruct(open_trained_model(directory.string()), pictures, directory);
   bench::ReportOptions report;
   report.title = "swath demo: land cover from Blue Marble";
   const Json page = bench::write_report({directory}, report);

@@ -55,6 +55,8 @@ Outcome run_finetune(const CommandSyntax& syntax, const Words& words) {
       make_output_directory(options.run.output, "finetune", arguments.overwrite);
   write_file_atomically(directory / "config.toml", fields.to_toml());
   const LabelledSets sets = open_labelled_sets(options.sets, 0, directory);
+  check_bands_of(trained, *sets.train);
+  check_bands_of(trained, *sets.test);
 
   // 1. A classifier around the pretrained encoder.
   models::ModelOptions model = trained.options.model;
@@ -76,6 +78,7 @@ Outcome run_finetune(const CommandSyntax& syntax, const Words& words) {
   inputs.bands = trained.options.transform.bands;
   inputs.device = select_device(options.run.device);
   inputs.seed = seed;
+  options.train.skip_bad |= options.sets.data.skip_bad;
   outcome.json = eval::run_finetune(inputs, options.train);
   models::ExportOptions card;
   card.metadata = card_metadata(trained);

@@ -7,6 +7,8 @@
 #include "apps/trained_model.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/log.h"
+#include "core/safetensors.h"
 #include "models/checkpoint_import.h"
 #include "train/checkpoint.h"
 
@@ -30,6 +32,21 @@ struct ExportCommandOptions {
   }
 };
 
+// What our own exports say in their metadata; other files say nothing.
+void take_normalization(const fs::path& file, PretrainOptions* run) {
+  if (file.extension() != ".safetensors" || !fs::exists(file)) return;
+  const auto metadata = SafetensorsFile(file).metadata();
+  const auto take = [&](const char* key, auto* target) {
+    const auto found = metadata.find(key);
+    if (found != metadata.end()) Json::parse(found->second).get_to(*target);
+  };
+  take("mean", &run->normalization.mean);
+  take("standard_deviation", &run->normalization.standard_deviation);
+  take("bands", &run->normalization.bands);
+  take("band_selection", &run->transform.bands);
+  if (metadata.contains("units")) run->normalization.units = metadata.at("units");
+}
+
 }  // namespace
 
 Outcome run_import(const CommandSyntax& syntax, const Words& words) {
@@ -45,6 +62,8 @@ Outcome run_import(const CommandSyntax& syntax, const Words& words) {
   const auto mae = models::make_mae(run.model, static_cast<uint64_t>(run.run.seed));
   run.model.channels = mae->dimensions().channels;
   run.model.image_size = run.transform.size = mae->dimensions().image_size;
+  const fs::path file = arguments.positionals.front();
+  if (run.normalization.mean.empty()) take_normalization(file, &run);
   if (run.normalization.mean.empty()) {
     if (run.model.channels != 3) {
       throw UsageError(
@@ -52,12 +71,11 @@ Outcome run_import(const CommandSyntax& syntax, const Words& words) {
                       run.model.channels),
           "give --normalization.mean and --normalization.standard_deviation in stored units.");
     }
-    // What the public weights were trained with: ImageNet's statistics, for 8-bit images.
+    log_info("import: the file names no normalisation; taking ImageNet's, as public weights do.");
     run.normalization.mean = {123.675, 116.28, 103.53};
     run.normalization.standard_deviation = {58.395, 57.12, 57.375};
     run.normalization.bands = {"red", "green", "blue"};
   }
-  const fs::path file = arguments.positionals.front();
   outcome.json = models::load_pretrained(*mae, mae->dimensions(), file);
   const fs::path directory = make_output_directory(run.run.output, "import", arguments.overwrite);
   run.run.output = directory.string();
@@ -90,8 +108,10 @@ Outcome run_export(const CommandSyntax& syntax, const Words& words) {
       options.output.empty()
           ? fs::path(trained.origin).parent_path().parent_path() / "model.safetensors"
           : fs::path(options.output);
-  if (fs::exists(file) && !arguments.overwrite) {
-    throw UsageError(fmt::format("{} is there already.", file.string()),
+  const fs::path card_file = fs::path(file).replace_extension(".md");
+  for (const fs::path& written : {file, card_file}) {
+    if (!fs::exists(written) || arguments.overwrite) continue;
+    throw UsageError(fmt::format("{} is there already.", written.string()),
                      "choose another --output, or replace it with --overwrite.");
   }
   models::ExportOptions card;
@@ -105,7 +125,6 @@ Outcome run_export(const CommandSyntax& syntax, const Words& words) {
     outcome.json = models::export_full(*mae, mae->dimensions(), file, card);
   }
   outcome.json["unmatched"] = Json::array();
-  const fs::path card_file = fs::path(file).replace_extension(".md");
   std::string text = fmt::format("# {}\n\n", trained.options.model.name);
   for (const auto& [key, value] : card.metadata) text += fmt::format("- {}: {}\n", key, value);
   write_file_atomically(card_file, text);

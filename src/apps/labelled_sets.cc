@@ -53,16 +53,20 @@ void LabelledOptions::expand() {
   }
 }
 
+void check_repeats(const LabelledOptions& options, int64_t repeats) {
+  const bool is_fixed = !options.test_root.empty() || !options.train_list.empty();
+  if (is_fixed && repeats > 1) {
+    throw UsageError(fmt::format("repeats {}: one pair of lists or folders is one split.", repeats),
+                     "give a split directory with several repeats, or repeats=1.");
+  }
+  if (!options.split.empty()) lists_of_repeat(options.split, repeats - 1);
+}
+
 LabelledSets open_labelled_sets(const LabelledOptions& options, int64_t repeat,
                                 const fs::path& directory) {
   LabelledSets sets;
   if (options.train_list.empty() != options.test_list.empty()) {
     throw UsageError("give both train_list and test_list, or neither.");
-  }
-  const bool is_fixed = !options.test_root.empty() || !options.train_list.empty();
-  if (is_fixed && repeat > 0) {
-    throw UsageError("repeats: one pair of lists or folders is one split.",
-                     "give a split directory with several repeats, or repeats=1.");
   }
   if (!options.test_root.empty()) {
     sets.train = data::open_dataset(options.data);

@@ -29,6 +29,9 @@ struct LabelledOptions {
   void expand();
 };
 
+// Throws UsageError when there are not as many splits: before the first is measured.
+void check_repeats(const LabelledOptions& options, int64_t repeats);
+
 // In this order: a second root, two lists, a split directory, or a fresh stratified split, written
 // below `directory`. `repeat` chooses the split's seed; where there is only one split it must be 0.
 LabelledSets open_labelled_sets(const LabelledOptions& options, int64_t repeat,

@@ -76,7 +76,8 @@ int main(int argc, char** argv) {
   } catch (const swath::UsageError& error) {
     return report_failure(error.what(), 2);
   } catch (const swath::Error& error) {
-    return report_failure(error.what(), 1);
+    const int signal = swath::interrupt_signal();
+    return report_failure(error.what(), signal != 0 ? 128 + signal : 1);
   } catch (const std::bad_alloc&) {
     return report_failure("out of memory.\nHINT: lower the batch size.", 1);
   } catch (const std::exception& error) {

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 #include <torch/torch.h>
 
+#include <cstdlib>
 #include <optional>
 
 #include "apps/commands.h"
@@ -32,12 +33,41 @@ std::optional<train::Checkpoint> checkpoint_to_resume(const PretrainOptions& opt
   return train::newest_sound_checkpoint(fs::path(options.run.output) / "checkpoints");
 }
 
+// Whether the run goes on in the directory of its checkpoint. From an older one that would mix two
+// runs.
+bool continues_in_place(const train::Checkpoint& checkpoint, const PretrainOptions& options) {
+  const fs::path checkpoints = fs::path(options.run.output) / "checkpoints";
+  if (options.run.output.empty() || !fs::exists(checkpoints)) return false;
+  if (!fs::equivalent(checkpoint.path.parent_path(), checkpoints)) return false;
+  const fs::path newest = train::list_checkpoints(checkpoints).back().path;
+  if (options.resume != "auto" && !fs::equivalent(newest, checkpoint.path)) {
+    throw UsageError(fmt::format("{} is not the newest checkpoint of its run, {} is.",
+                                 checkpoint.path.string(), newest.string()),
+                     "to branch off from an older one, name another output.");
+  }
+  return true;
+}
+
+// Each process would train a copy of its own and overwrite the others' checkpoints.
+void refuse_several_processes() {
+  for (const char* variable :
+       {"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}) {
+    const char* text = std::getenv(variable);
+    if (text == nullptr || std::strtol(text, nullptr, 10) <= 1) continue;
+    throw UsageError(fmt::format("pretrain was started as one of {} processes ({}); it trains in "
+                                 "one process.",
+                                 text, variable),
+                     "start it once, without srun -n, torchrun or mpirun.");
+  }
+}
+
 // A resumed run must be the same run: lists every setting that differs and matters.
 void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoint) {
   PretrainOptions saved_options;
   FieldTable saved = make_field_table(saved_options);
   saved.apply_toml(checkpoint.config, (checkpoint.path / "index.json").string());
-  const bool epochs_were_fitted = options.train.fit_minutes > 0;
+  const bool epochs_were_fitted =
+      options.train.fit_minutes > 0 && saved_options.train.fit_minutes > 0;
   std::vector<std::string> differences;
   const FieldTable current = make_field_table(options);
   for (const Field& field : current.fields()) {
@@ -61,7 +91,7 @@ void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoin
   }
   options.normalization = saved_options.normalization;
   options.train.epochs = saved_options.train.epochs;
-  options.train.fit_minutes = 0;
+  options.train.fit_minutes = saved_options.train.fit_minutes;
   options.model = saved_options.model;
 }
 
@@ -124,15 +154,18 @@ Json run_header(const PretrainOptions& options, const models::Objective& objecti
 
 Json pretrain(PretrainOptions options, const std::string& command, bool overwrite) {
   // 1. Where, and whether this continues an earlier run.
+  refuse_several_processes();
+  if (overwrite && options.resume != "auto" && options.resume != "none") {
+    throw UsageError(fmt::format("--overwrite starts anew, resume={} goes on.", options.resume),
+                     "give one of the two; to branch off, name another output.");
+  }
   ops::set_backend(options.run.ops);
   if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
   const c10::Device device = select_device(options.run.device);
   const std::optional<train::Checkpoint> checkpoint =
       overwrite ? std::nullopt : checkpoint_to_resume(options);
   if (checkpoint) check_same_run(options, *checkpoint);
-  const bool continues_in_place =
-      checkpoint && fs::exists(fs::path(options.run.output) / "config.toml");
-  const fs::path directory = continues_in_place
+  const fs::path directory = checkpoint && continues_in_place(*checkpoint, options)
                                  ? fs::path(options.run.output)
                                  : make_output_directory(options.run.output, command, overwrite);
   options.run.output = directory.string();
@@ -201,8 +234,10 @@ Outcome run_pretrain(const CommandSyntax& syntax, const Words& words) {
     // Stopped from outside: the checkpoint is there, but the work is not done.
     outcome.exit_code = 128 + signal;
   } else {
-    reconstruct(open_trained_model(directory.string()), data::open_dataset(options.data), {},
-                select_device(options.run.device), directory);
+    ReconstructCommandOptions pictures;
+    pictures.run = options.run;
+    pictures.data = options.data;
+    reconstruct(open_trained_model(directory.string()), pictures, directory);
     outcome.json["report"] = bench::write_report({directory}, {}).at("report");
   }
   outcome.text =

@@ -19,12 +19,14 @@ struct NormalizationOptions {
   std::vector<double> mean;
   std::vector<double> standard_deviation;
   std::vector<std::string> bands;
+  std::string units = "stored counts";
 
   void describe(FieldTable& fields) {
     fields.add("mean", &mean, "per band, in stored units; empty: computed from the data");
     fields.add("standard_deviation", &standard_deviation,
                "per band; empty: computed from the data");
     fields.add("bands", &bands, "names of the bands; empty: as the data names them");
+    fields.add("units", &units, "what a stored pixel value is, for the model card");
   }
 };
 

@@ -60,9 +60,15 @@ Json probe(const std::string& path, const ProbeCommandOptions& options, const fs
   const auto encoder = trained_encoder(trained, size, options.position);
   const auto untrained = untrained_encoder(trained, size, static_cast<uint64_t>(options.run.seed));
 
+  eval::ProbeOptions method = options.probe;
+  method.features.skip_bad |= options.sets.data.skip_bad;
+  check_repeats(options.sets, options.repeats);
+
   std::vector<Json> reports;
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
     const LabelledSets sets = open_labelled_sets(options.sets, repeat, directory);
+    check_bands_of(trained, *sets.train);
+    check_bands_of(trained, *sets.test);
     eval::ProbeInputs inputs;
     inputs.encoder = encoder.get();
     inputs.untrained = untrained.get();
@@ -72,7 +78,7 @@ Json probe(const std::string& path, const ProbeCommandOptions& options, const fs
     inputs.bands = trained.options.transform.bands;
     inputs.device = select_device(options.run.device);
     inputs.seed = static_cast<uint64_t>(options.run.seed + repeat);
-    reports.push_back(eval::run_probe(inputs, options.probe));
+    reports.push_back(eval::run_probe(inputs, method));
   }
   Json result = merge_repeats(reports);
   result["checkpoint"] = trained.origin;

@@ -10,32 +10,23 @@
 #include "ops/backend.h"
 
 namespace swath::apps {
-namespace {
 
-struct ReconstructCommandOptions {
-  RunOptions run;
-  std::string weights = "model";
-  data::DatasetOptions data;
-  eval::ReconstructOptions pictures;
+void ReconstructCommandOptions::describe(FieldTable& fields) {
+  run.describe(fields);
+  fields.add("weights", &weights, "which weights of the checkpoint").one_of({"model", "ema"});
+  fields.section("data", data);
+  fields.section("pictures", pictures);
+}
 
-  void describe(FieldTable& fields) {
-    run.describe(fields);
-    fields.add("weights", &weights, "which weights of the checkpoint").one_of({"model", "ema"});
-    fields.section("data", data);
-    fields.section("pictures", pictures);
-  }
-};
-
-}  // namespace
-
-Json reconstruct(const TrainedModel& trained, const std::shared_ptr<const data::Dataset>& dataset,
-                 const eval::ReconstructOptions& options, c10::Device device,
+Json reconstruct(const TrainedModel& trained, const ReconstructCommandOptions& options,
                  const std::filesystem::path& directory) {
+  const c10::Device device = select_device(options.run.device);
   const auto mae = trained_mae(trained);
   mae->to(device);
   eval::ReconstructInputs inputs;
   inputs.mae = mae.get();
-  inputs.dataset = dataset;
+  inputs.dataset = data::open_dataset(options.data);
+  inputs.skip_bad = options.data.skip_bad;
   inputs.normalization = trained.normalization();
   // Images as pretraining saw them, without the random choices.
   inputs.transform = trained.options.transform;
@@ -45,8 +36,8 @@ Json reconstruct(const TrainedModel& trained, const std::shared_ptr<const data::
   inputs.transform.dihedral = false;
   inputs.transform.jpeg_fast_scale = false;
   inputs.device = device;
-  inputs.seed = static_cast<uint64_t>(trained.options.run.seed);
-  return eval::run_reconstruct(inputs, options, directory / "reconstruct.png");
+  inputs.seed = static_cast<uint64_t>(options.run.seed);
+  return eval::run_reconstruct(inputs, options.pictures, directory / "reconstruct.png");
 }
 
 Outcome run_reconstruct(const CommandSyntax& syntax, const Words& words) {
@@ -66,8 +57,7 @@ Outcome run_reconstruct(const CommandSyntax& syntax, const Words& words) {
   const auto directory =
       make_output_directory(options.run.output, "reconstruct", arguments.overwrite);
   write_file_atomically(directory / "config.toml", fields.to_toml());
-  outcome.json = reconstruct(trained, data::open_dataset(options.data), options.pictures,
-                             select_device(options.run.device), directory);
+  outcome.json = reconstruct(trained, options, directory);
   outcome.json["output"] = directory.string();
   outcome.text = (directory / "reconstruct.png").string();
   return outcome;

@@ -3,15 +3,25 @@
 
 #include <filesystem>
 
+#include <string>
+
 #include "apps/trained_model.h"
 #include "core/json.h"
 #include "eval/reconstruct.h"
 
 namespace swath::apps {
 
-// Writes `directory`/reconstruct.png: images of `dataset` as a trained MAE completes them.
-Json reconstruct(const TrainedModel& trained, const std::shared_ptr<const data::Dataset>& dataset,
-                 const eval::ReconstructOptions& options, c10::Device device,
+struct ReconstructCommandOptions {
+  RunOptions run;  // the seed chooses images and masks
+  std::string weights = "model";
+  data::DatasetOptions data;
+  eval::ReconstructOptions pictures;
+
+  void describe(FieldTable& fields);
+};
+
+// Writes `directory`/reconstruct.png: images of options.data as a trained MAE completes them.
+Json reconstruct(const TrainedModel& trained, const ReconstructCommandOptions& options,
                  const std::filesystem::path& directory);
 
 }  // namespace swath::apps

@@ -11,6 +11,7 @@ Needs nothing but Python's standard library, and the demo's data in $SWATH_HOME/
 import json
 import math
 import os
+import re
 import resource
 import shutil
 import signal
@@ -81,6 +82,49 @@ def losses(run_directory):
     return found
 
 
+def check_switches(chips, folder):
+    """A switch may stand alone, before another argument, or have a value."""
+    broken = folder / "broken"
+    shutil.copytree(chips, broken)
+    (broken / "class_0" / "000.npy").write_bytes(b"")
+    run("data", "verify", "--root", broken, expect=1)
+    for words in (["--skip-bad"], ["--skip-bad", "true"], ["--data.skip_bad=true"]):
+        inspected = last_json(run("data", "inspect", "--root", broken, *words, "--json"))
+        assert inspected["images"] == 72, inspected
+    run(*pretrain_words(broken, folder / "no_switch"), expect=1)
+    trained = last_json(run(*pretrain_words(broken, folder / "switch", "--skip-bad")))
+    assert trained["skipped_samples"] == 1 and Path(trained["report"]).exists()
+
+
+def check_refusals(chips, folder, trained):
+    """What would mix or lose results is refused before it starts."""
+    other = folder / "other"
+    run(*pretrain_words(chips, other, "--seed", 1, "--max_steps", 2))
+    newest = max(trained.glob("checkpoints/step_*"))
+    oldest = min(trained.glob("checkpoints/step_*"))
+    run(*pretrain_words(chips, other, "--resume", newest), expect=2)
+    run(*pretrain_words(chips, other, "--resume", newest, "--overwrite"), expect=2)
+    run(*pretrain_words(chips, trained, "--resume", oldest), expect=2)
+    log = (trained / "log.jsonl").read_bytes()
+    again = last_json(run(*pretrain_words(chips, trained)))
+    assert again["checkpoint"] == str(newest) and again["loss"] > 0
+    assert (trained / "log.jsonl").read_bytes() == log
+    run(*pretrain_words(chips, folder / "odd", "--accumulation", 3), expect=2)
+    run(*pretrain_words(chips, folder / "warm", "--warmup_epochs", 30), expect=2)
+    run("probe", trained, "--root", chips, "--test_root", chips, "--repeats", 2, expect=2)
+    os.environ["WORLD_SIZE"] = "2"
+    assert "2 processes" in run(*pretrain_words(chips, folder / "ranks"), expect=2).stderr
+    del os.environ["WORLD_SIZE"]
+
+
+def check_cuda_plugin_is_found():
+    """The program looks for its plugin where the build put it; loading it takes a CUDA LibTorch."""
+    plugin = Path(PROGRAM).resolve().parent.parent / "lib" / "libswath_cuda.so"
+    if plugin.exists():
+        text = run("pretrain", "--device", "cuda", "--root", "/", expect=2).stderr
+        assert "libswath_cuda.so: cannot open" not in text, text
+
+
 def check_help_and_errors(folder):
     for command in COMMANDS:
         text = run(command, "--help").stdout
@@ -106,17 +150,41 @@ def check_golden(name, run_directory):
             f"{name}: loss {loss} at step {step}, it was {before}"
 
 
-def check_recipes(chips, folder):
-    """Each named recipe, scaled down by settings alone, makes its first steps."""
+def check_recipes(folder):
+    """Each named recipe makes its first steps with a small model on small images: everything else
+    (crops, masks, patch, losses, optimizer) is the recipe's own."""
+    chips = folder / "large_chips"
+    write_chips(chips, classes=2, count=8, size=96)
+    (folder / "probe_images.txt").write_text("class_0/000.npy class_0 0\n")
+    patches = {model["name"]: model["patch"] for model in last_json(run("models", "--json"))["models"]}
     os.environ["MILLIONAID"] = str(folder)
     os.environ["SWATH_DATA"] = str(folder)
-    (folder / "probe_images.txt").write_text("class_0/000.npy class_0 0\n")
     for recipe in last_json(run("recipes", "--json"))["recipes"]:
         name = recipe["name"]
-        run("pretrain", name, *pretrain_words(chips, folder / name)[1:],
-            "--model.patch", 4, "--model.image_size", 16, "--model.channels", 2, "--model.mlp", 64,
-            "--max_steps", 3, "--fit_minutes", 0)
+        text = (HOME / "recipes" / f"{name}.toml").read_text()
+        patch = int((re.search(r"^patch = (\d+)", text, re.M) or [0, 0])[1])
+        if patch == 0:
+            patch = patches[re.search(r'^name = "(\w+)"', text, re.M)[1]]
+        size = 3 * patch + patch // 4  # a remainder, as 512 px has with patches of 14
+        if "random_crop" in text:
+            size = 32
+        run("pretrain", name, "--root", chips, "--output", folder / name, "--model.channels", 2,
+            "--model.width", 32, "--model.mlp", 64, "--model.depth", 2, "--model.heads", 2,
+            "--model.decoder_width", 16, "--model.decoder_depth", 1, "--model.decoder_heads", 2,
+            "--model.image_size", size, "--transform.size", size, "--batch_size", 4,
+            "--threads", 1, "--log_every", 1, "--fit_minutes", 0, "--epochs", 100,
+            "--max_steps", 3)
         check_golden(name, folder / name)
+        if name.startswith("millionaid"):
+            check_study_settings(text, epochs=400 if name.endswith("400") else 100)
+
+
+def check_study_settings(recipe, epochs):
+    """What the Frontier study states of its pretraining."""
+    for line in ("mask_ratio = 0.75", "norm_pix_loss = true", "base_lr = 1.5e-4",
+                 "weight_decay = 0.05", "size = 512", "batch_size = 2048", f"epochs = {epochs}",
+                 'exclude_list = "${MILLIONAID}/probe_images.txt"'):
+        assert re.search(f"^{re.escape(line)}$", recipe, re.M), f"{line} is not in the recipe"
 
 
 def check_demo(folder):
@@ -151,6 +219,8 @@ def check_kill_and_resume(chips, folder):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    newest = max((folder / "killed").glob("checkpoints/step_*")).name
+    assert newest < f"step_{whole['steps']:08d}", f"it was killed too late, after {newest}"
     resumed = last_json(run(*pretrain_words(chips, folder / "killed", "--checkpoint_steps", 1)))
     assert resumed["resumed_from"], "the killed run did not resume"
     assert resumed["steps"] == whole["steps"]
@@ -250,13 +320,16 @@ def main():
         chips = folder / "chips"
         write_chips(chips)
         check_help_and_errors(folder)
+        check_switches(chips, folder)
+        check_cuda_plugin_is_found()
         trained = check_kill_and_resume(chips, folder)
+        check_refusals(chips, folder, trained)
         check_moved_run(chips, folder, trained)
         check_damaged_checkpoint(chips, folder, trained)
         check_full_disk(chips, folder)
         check_signals(chips, folder)
         check_use(chips, folder, trained)
-        check_recipes(chips, folder)
+        check_recipes(folder)
         check_demo(folder)
     if "--write-golden" in sys.argv:
         GOLDEN_FILE.parent.mkdir(exist_ok=True)

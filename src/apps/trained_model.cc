@@ -1,9 +1,11 @@
 #include "apps/trained_model.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "apps/version.h"
 #include "core/error.h"
+#include "data/normalization.h"
 #include "models/checkpoint_import.h"
 #include "train/checkpoint.h"
 
@@ -56,10 +58,24 @@ std::shared_ptr<models::Mae> trained_mae(const TrainedModel& trained) {
   return mae;
 }
 
+void check_bands_of(const TrainedModel& trained, const data::Dataset& dataset) {
+  const std::vector<std::string> all = dataset.band_names();
+  const std::vector<std::string>& expected = trained.options.normalization.bands;
+  if (all.empty() || expected.empty()) return;
+  const std::vector<std::string> found = data::band_names_of(
+      dataset, trained.options.transform.bands, static_cast<int64_t>(expected.size()));
+  if (found == expected) return;
+  throw UsageError(
+      fmt::format("the model was trained on the bands {}; {} has {}.", fmt::join(expected, ", "),
+                  dataset.description(), fmt::join(found, ", ")),
+      "write the data with the model's bands in the model's order (`swath data pack --bands`).");
+}
+
 std::map<std::string, std::string> card_metadata(const TrainedModel& trained) {
   const PretrainOptions& options = trained.options;
   return {{"bands", Json(options.normalization.bands).dump()},
           {"band_selection", Json(options.transform.bands).dump()},
+          {"units", options.normalization.units},
           {"mean", Json(options.normalization.mean).dump()},
           {"standard_deviation", Json(options.normalization.standard_deviation).dump()},
           {"input", "(stored pixel - mean) / standard_deviation per band"},

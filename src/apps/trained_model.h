@@ -36,7 +36,11 @@ std::shared_ptr<models::VisionTransformer> untrained_encoder(const TrainedModel&
 // Encoder and decoder.
 std::shared_ptr<models::Mae> trained_mae(const TrainedModel& trained);
 
-// What a model card says, as safetensors metadata: bands, normalisation, data, step, commit.
+// Throws UsageError when the data names its bands and they are not those of the training data.
+void check_bands_of(const TrainedModel& trained, const data::Dataset& dataset);
+
+// What a model card says, as safetensors metadata: bands, normalisation, units, data, step,
+// commit.
 std::map<std::string, std::string> card_metadata(const TrainedModel& trained);
 
 }  // namespace swath::apps

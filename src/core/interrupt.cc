@@ -1,11 +1,14 @@
 #include "core/interrupt.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <csignal>
 #include <cstddef>
+
+#include "core/error.h"
 
 namespace swath {
 namespace {
@@ -45,6 +48,12 @@ void install_interrupt_handlers() {
 }
 
 int interrupt_signal() { return received_signal.load(std::memory_order_relaxed); }
+
+void stop_if_interrupted(std::string_view what) {
+  if (const int signal = interrupt_signal(); signal != 0) {
+    throw Error(fmt::format("{}: stopped by signal {}.", what, signal));
+  }
+}
 
 void clear_interrupt() { received_signal.store(0); }
 

@@ -51,10 +51,7 @@ void visit_tokens(models::Encoder& encoder, const std::shared_ptr<const data::Da
   data::Loader loader(dataset, transform, loader_options, /*seed=*/0, device);
   UnitRunner runner;
   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
-    if (interrupt_signal() != 0) {
-      end_progress();
-      throw Error(fmt::format("stopped by signal {}.", interrupt_signal()));
-    }
+    stop_if_interrupted("features");
     const Batch batch = loader.next();
     if (batch.size() == 0) continue;
     visit(batch, encoder.forward_features(batch.images_BCHW, runner));

@@ -46,6 +46,7 @@ TestScores score(models::Classifier& classifier, const std::shared_ptr<const dat
   std::vector<at::Tensor> labels;
   UnitRunner runner;
   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
+    stop_if_interrupted("finetune");
     const Batch batch = loader.next();
     if (batch.size() == 0) continue;
     logits.push_back(classifier.logits(batch.images_BCHW, runner).to(at::kCPU));
@@ -182,9 +183,7 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
     record.epoch = epoch + 1;
     at::Tensor measured_sum = at::zeros({3}, at::TensorOptions(at::kFloat).device(inputs.device));
     for (int64_t i = 0; i < steps_per_epoch; ++i) {
-      if (interrupt_signal() != 0) {
-        throw Error(fmt::format("stopped by signal {} in epoch {}.", interrupt_signal(), epoch));
-      }
+      stop_if_interrupted("finetune");
       const double position = static_cast<double>(epoch) +
                               static_cast<double>(i) / static_cast<double>(steps_per_epoch);
       record.lr =

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "eval/metrics.h"
 
 namespace swath::eval {
@@ -60,6 +61,7 @@ Neighbours find_neighbours(const at::Tensor& train_ND, const at::Tensor& test_MD
   auto indices = result.indices_MK.accessor<int64_t, 2>();
   auto measures = result.measures_MK.accessor<double, 2>();
   for (int64_t begin = 0; begin < test_MD.size(0); begin += kRowsPerBlock) {
+    stop_if_interrupted("nearest neighbours");
     at::Tensor block = test_MD.slice(0, begin, begin + kRowsPerBlock).to(at::kDouble);
     if (metric == Metric::kCosine) block = to_unit_length(block);
     at::Tensor measure = block.matmul(train.t());

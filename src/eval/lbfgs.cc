@@ -5,6 +5,8 @@
 #include <deque>
 #include <limits>
 
+#include "core/interrupt.h"
+
 namespace swath::eval {
 namespace {
 
@@ -176,6 +178,7 @@ LbfgsResult minimize_lbfgs(const DifferentiableFunction& function, std::vector<d
   result.evaluations = 1;
   std::deque<Pair> pairs;
   while (true) {
+    stop_if_interrupted("L-BFGS");
     if (size_of(gradient) <= options.tolerance) {
       result.converged = true;
       return result;

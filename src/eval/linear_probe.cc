@@ -201,9 +201,7 @@ LinearProbeResult train_linear_probe(TrainingFeatures& train, const FeatureSet& 
     record.epoch = epoch + 1;
     at::Tensor loss_sum = at::zeros({}, at::TensorOptions(at::kFloat).device(device));
     for (int64_t step = 0; step < steps_per_epoch; ++step) {
-      if (interrupt_signal() != 0) {
-        throw Error(fmt::format("stopped by signal {} in epoch {}.", interrupt_signal(), epoch));
-      }
+      stop_if_interrupted("linear probe");
       record.lr = optim::learning_rate_at(
           schedule, peak,
           static_cast<double>(epoch) +

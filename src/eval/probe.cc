@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -21,22 +22,15 @@ namespace {
 
 const std::vector<std::string> kMethods = {"linear", "logistic", "knn", "few_shot"};
 
+// In the order of kMethods.
 std::vector<std::string> chosen_methods(const ProbeOptions& options) {
+  if (options.methods.empty()) throw UsageError("probe: methods is empty.");
+  std::set<std::string> wanted(options.methods.begin(), options.methods.end());
+  if (wanted.contains("all")) wanted.insert(kMethods.begin(), kMethods.end());
+  if (!options.few_shot.shots.empty()) wanted.insert("few_shot");
   std::vector<std::string> methods;
-  const auto add = [&](const std::string& method) {
-    if (std::find(methods.begin(), methods.end(), method) == methods.end()) {
-      methods.push_back(method);
-    }
-  };
-  for (const std::string& method : options.methods) {
-    if (method == "all") {
-      for (const std::string& each : kMethods) add(each);
-    } else {
-      add(method);
-    }
-  }
-  if (!options.few_shot.shots.empty()) add("few_shot");
-  if (methods.empty()) throw UsageError("probe: methods is empty.");
+  std::copy_if(kMethods.begin(), kMethods.end(), std::back_inserter(methods),
+               [&](const std::string& method) { return wanted.contains(method); });
   return methods;
 }
 
@@ -367,7 +361,9 @@ void PixelDataOptions::describe(FieldTable& fields) {
 }
 
 void ProbeOptions::describe(FieldTable& fields) {
-  fields.add("methods", &methods, "what is measured on the features; the first gives top1")
+  fields
+      .add("methods", &methods,
+           "what is measured on the features; linear gives top1, or logistic, knn, few_shot")
       .one_of({"linear", "knn", "logistic", "few_shot", "all"})
       .flag("method");
   fields.add("baselines", &baselines, "also the untrained encoder and per-band statistics");

@@ -53,7 +53,7 @@ struct PixelDataOptions {
 };
 
 struct ProbeOptions {
-  // Any of linear, knn, logistic, few_shot; "all" is all four. The first one gives top1.
+  // Any of linear, logistic, knn, few_shot; "all" is all four. The first in this order gives top1.
   std::vector<std::string> methods = {"linear"};
   bool baselines = true;
   ExtractOptions features;

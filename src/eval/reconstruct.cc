@@ -18,6 +18,8 @@ namespace {
 
 constexpr uint8_t kRemovedGray = 128;
 constexpr int64_t kLeastPictureSide = 128;
+constexpr double kLeastContrast = 0.2;
+constexpr int64_t kSpareFactor = 4;
 
 std::vector<int64_t> bands_shown(const ReconstructOptions& options, int64_t channels) {
   std::vector<int64_t> bands = options.rgb;
@@ -37,22 +39,50 @@ std::vector<int64_t> bands_shown(const ReconstructOptions& options, int64_t chan
   return bands;
 }
 
-// (n, 3, H, W) uint8; black and white from the originals, for all pictures alike.
+struct Levels {
+  double low = 0;  // shown black
+  double high = 1;
+  double range() const { return high > low ? high - low : 1; }
+};
+
+Levels levels_of(const at::Tensor& plane, const ReconstructOptions& options) {
+  const at::Tensor flat = plane.to(at::kDouble).contiguous().view({-1});
+  const double* values = flat.const_data_ptr<double>();
+  const std::vector<double> pixels(values, values + flat.numel());
+  return {quantile(pixels, options.low_percentile / 100),
+          quantile(pixels, options.high_percentile / 100)};
+}
+
+// One picture's own levels, so that a dark forest is as visible as snow; but a picture without
+// contrast keeps some of its flatness: its range is at least kLeastContrast of that of all
+// pictures.
+Levels levels_of_picture(const at::Tensor& plane, const Levels& of_all,
+                         const ReconstructOptions& options) {
+  Levels levels = levels_of(plane, options);
+  const double missing = kLeastContrast * of_all.range() - (levels.high - levels.low);
+  if (missing > 0) {
+    levels.low -= missing / 2;
+    levels.high += missing / 2;
+  }
+  return levels;
+}
+
+// (n, 3, H, W) uint8; black and white from the original of each picture.
 at::Tensor stretch(const at::Tensor& pictures_NCHW, const at::Tensor& original_NCHW,
                    const std::vector<int64_t>& bands, const ReconstructOptions& options) {
   std::vector<at::Tensor> planes;
   for (const int64_t band : bands) {
-    const at::Tensor reference =
-        original_NCHW.select(1, band).to(at::kDouble).contiguous().view({-1});
-    const double* values = reference.const_data_ptr<double>();
-    const std::vector<double> pixels(values, values + reference.numel());
-    const double low = quantile(pixels, options.low_percentile / 100);
-    const double high = quantile(pixels, options.high_percentile / 100);
-    const double range = high > low ? high - low : 1;
-    planes.push_back(((pictures_NCHW.select(1, band).to(at::kDouble) - low) / range * 255)
-                         .round()
-                         .clamp(0, 255)
-                         .to(at::kByte));
+    const Levels of_all = levels_of(original_NCHW.select(1, band), options);
+    std::vector<at::Tensor> pictures;
+    for (int64_t i = 0; i < pictures_NCHW.size(0); ++i) {
+      const Levels levels = levels_of_picture(original_NCHW[i][band], of_all, options);
+      pictures.push_back(
+          ((pictures_NCHW[i][band].to(at::kDouble) - levels.low) / levels.range() * 255)
+              .round()
+              .clamp(0, 255)
+              .to(at::kByte));
+    }
+    planes.push_back(at::stack(pictures));
   }
   while (planes.size() < 3) planes.push_back(planes.front());
   return at::stack(planes, 1);
@@ -115,19 +145,22 @@ Json run_reconstruct(const ReconstructInputs& inputs, const ReconstructOptions& 
   at::NoGradGuard no_grad;
   models::Mae& mae = *inputs.mae;
   const EvaluationMode evaluation(mae);
-  const int64_t count = std::min(options.samples, inputs.dataset->size());
-  if (count == 0) throw UsageError("reconstruct: there are no images.");
+  const int64_t wanted = std::min(options.samples, inputs.dataset->size());
+  if (wanted == 0) throw UsageError("reconstruct: there are no images.");
   bands_shown(options, mae.spec().channels);
 
-  // 1. A seeded choice of images.
+  // 1. A seeded choice of images, with some to spare where unusable ones are left out.
   std::vector<int64_t> indices;
   const Permutation order(static_cast<uint64_t>(inputs.dataset->size()), inputs.seed, /*epoch=*/0);
-  for (int64_t i = 0; i < count; ++i) {
+  const int64_t drawn =
+      inputs.skip_bad ? std::min(kSpareFactor * wanted, inputs.dataset->size()) : wanted;
+  for (int64_t i = 0; i < drawn; ++i) {
     indices.push_back(static_cast<int64_t>(order(static_cast<uint64_t>(i))));
   }
   const auto chosen = std::make_shared<data::SubsetDataset>(inputs.dataset, indices);
   data::LoaderOptions loader_options;
-  loader_options.batch_size = count;
+  loader_options.batch_size = drawn;
+  loader_options.skip_bad = inputs.skip_bad;
   loader_options.shuffle = false;
   loader_options.drop_last = false;
   data::TransformOptions transform = inputs.transform;
@@ -135,12 +168,16 @@ Json run_reconstruct(const ReconstructInputs& inputs, const ReconstructOptions& 
   transform.dihedral = false;
   data::Loader loader(chosen, data::Transform(transform, inputs.normalization), loader_options,
                       inputs.seed, inputs.device);
-  const Batch batch = loader.next();
+  Batch batch = loader.next();
 
   // 2. Masks and predictions.
-  if (batch.size() != count) {
-    throw Error(fmt::format("reconstruct: {} of {} images are usable.", batch.size(), count));
+  const int64_t count = std::min(wanted, batch.size());
+  if (count == 0) {
+    throw Error(fmt::format("reconstruct: none of {} images is usable.", drawn),
+                "list what is wrong with `swath data verify`.");
   }
+  batch.images_BCHW = batch.images_BCHW.narrow(0, 0, count);
+  batch.sample_ids.resize(static_cast<size_t>(count));
   const at::Tensor noise_BN = models::mask_noise(inputs.seed, batch.epoch, batch.sample_ids,
                                                  mae.dimensions().num_patches());
   UnitRunner runner;
@@ -167,7 +204,13 @@ Json run_reconstruct(const ReconstructInputs& inputs, const ReconstructOptions& 
   data::write_png(png_path, grid);
 
   std::vector<std::string> names;
-  for (int64_t i = 0; i < chosen->size(); ++i) names.push_back(chosen->sample(i).name);
+  for (int64_t i = 0; i < chosen->size(); ++i) {
+    const data::Sample sample = chosen->sample(i);
+    const auto& shown = batch.sample_ids;
+    if (std::find(shown.begin(), shown.end(), sample.id) != shown.end()) {
+      names.push_back(sample.name);
+    }
+  }
   return Json{{"images", {png_path.string()}},
               {"samples", names},
               {"rgb", bands_shown(options, mae.spec().channels)},

@@ -26,8 +26,8 @@ struct ReconstructOptions {
   // Bands shown as red, green and blue, counted in the model's input; one band is shown gray.
   // Empty: 0, 1, 2, or gray for fewer than three bands.
   std::vector<int64_t> rgb;
-  // Per band, these percentiles of the original pictures become black and white. 0 and 100 show the
-  // full range; uint8 imagery of three bands that fills 0..255 looks best with them.
+  // Per band, these percentiles of each original picture become black and white; a picture with
+  // little contrast is stretched less.
   double low_percentile = 1;
   double high_percentile = 99;
   int64_t zoom = 0;  // pixels of the picture per pixel of the image; 0: so that it is 128 or more
@@ -48,7 +48,8 @@ struct ReconstructInputs {
   // Of evaluation: center_crop or none, with the model's size. Flips and turns are switched off.
   data::TransformOptions transform;
   c10::Device device = c10::Device(c10::kCPU);
-  uint64_t seed = 0;  // of the choice of samples and of the masks
+  uint64_t seed = 0;      // of the choice of samples and of the masks
+  bool skip_bad = false;  // take another sample for an unusable one
 };
 
 // Writes the grid as PNG. {"images": [path], "samples": [names], "rgb": [bands],

@@ -49,6 +49,26 @@ TEST(Reconstruct, GridByHand) {
   EXPECT_THROW(draw_grid(original, reconstruction, removed, options), UsageError);
 }
 
+TEST(Reconstruct, EachPictureHasItsOwnLevels) {
+  // A bright picture from 0 to 100, a dark one from 0 to 40, and one that hardly differs: 49 to 51.
+  const at::Tensor original = torch::tensor({{{{0.0F, 50.0F}, {100.0F, 100.0F}}},
+                                             {{{0.0F, 20.0F}, {40.0F, 40.0F}}},
+                                             {{{49.0F, 50.0F}, {51.0F, 51.0F}}}});
+  ReconstructOptions options;
+  options.low_percentile = 0;
+  options.high_percentile = 100;
+  options.zoom = 1;
+  options.gap = 0;
+  const data::Image grid =
+      draw_grid(original, original, torch::zeros({3, 2, 2}, torch::kBool), options);
+  EXPECT_EQ(pixel(grid, 1, 0)[0], 128);
+  EXPECT_EQ(pixel(grid, 0, 1)[0], 255);
+  EXPECT_EQ(pixel(grid, 1, 2)[0], 128);
+  EXPECT_EQ(pixel(grid, 0, 3)[0], 255);
+  EXPECT_EQ(pixel(grid, 0, 4)[0], 115);  // range 20 about 50: 9 / 20 of 255
+  EXPECT_EQ(pixel(grid, 0, 5)[0], 140);
+}
+
 TEST(Reconstruct, WritesAPictureOfEachSample) {
   models::ModelOptions model;
   model.name = "vit_pico";

@@ -255,20 +255,22 @@ at::Tensor read_checkpoint_tensor(const Checkpoint& checkpoint, const std::strin
   return read_verified(checkpoint, name, &files);
 }
 
-void delete_old_checkpoints(const fs::path& directory, int64_t keep_last, int64_t keep_every) {
+void delete_old_checkpoints(const fs::path& directory, int64_t step, int64_t keep_last,
+                            int64_t keep_every) {
   std::vector<std::pair<int64_t, fs::path>> complete;
   std::vector<fs::path> leftovers;
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename();
     if (name.starts_with(kPartialPrefix)) leftovers.push_back(entry.path());
     if (!name.starts_with(kStepPrefix) || !fs::exists(entry.path() / "COMPLETE")) continue;
-    complete.emplace_back(std::stoll(name.substr(std::string(kStepPrefix).size())), entry.path());
+    const int64_t found = std::stoll(name.substr(std::string(kStepPrefix).size()));
+    if (found <= step) complete.emplace_back(found, entry.path());
   }
   std::sort(complete.begin(), complete.end());
   const auto count = static_cast<int64_t>(complete.size());
   for (int64_t i = 0; i + keep_last < count; ++i) {
-    const auto& [step, path] = complete[static_cast<size_t>(i)];
-    if (keep_every > 0 && step % keep_every == 0) continue;
+    const auto& [old_step, path] = complete[static_cast<size_t>(i)];
+    if (keep_every > 0 && old_step % keep_every == 0) continue;
     remove_checkpoint(path);
   }
   for (const fs::path& path : leftovers) fs::remove_all(path);

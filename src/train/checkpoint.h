@@ -62,10 +62,10 @@ void load_checkpoint(const Checkpoint& checkpoint, const NamedTensors& tensors,
 // One tensor, verified.
 at::Tensor read_checkpoint_tensor(const Checkpoint& checkpoint, const std::string& name);
 
-// Deletes old checkpoints: keeps the newest `keep_last` and those whose step is a multiple of
-// `keep_every` (0: none). What an interrupted save left behind goes too, so no save may be under
-// way.
-void delete_old_checkpoints(const std::filesystem::path& directory, int64_t keep_last,
+// Deletes checkpoints older than that of `step`, which was written last: keeps the newest
+// `keep_last`, it among them, and those whose step is a multiple of `keep_every` (0: none). What an
+// interrupted save left behind goes too, so no save may be under way.
+void delete_old_checkpoints(const std::filesystem::path& directory, int64_t step, int64_t keep_last,
                             int64_t keep_every);
 
 }  // namespace swath::train

@@ -106,7 +106,7 @@ TEST_F(CheckpointFiles, TheNewestSoundOneIsFoundBehindDamagedOnes) {
 TEST_F(CheckpointFiles, RotationRemovesWhatAnInterruptedSaveLeft) {
   save(1);
   fs::create_directories(directory_ / ".partial-step_00000002-1");
-  delete_old_checkpoints(directory_, 2, 0);
+  delete_old_checkpoints(directory_, 1, 2, 0);
   EXPECT_FALSE(fs::exists(directory_ / ".partial-step_00000002-1"));
 }
 
@@ -124,11 +124,20 @@ TEST_F(CheckpointFiles, AnotherModelIsRefusedWithTheDifferences) {
 
 TEST_F(CheckpointFiles, RotationKeepsTheNewestAndTheMilestones) {
   for (int64_t step = 1; step <= 6; ++step) save(step);
-  delete_old_checkpoints(directory_, 2, 3);
+  delete_old_checkpoints(directory_, 6, 2, 3);
   std::vector<int64_t> steps;
   for (const Checkpoint& checkpoint : list_checkpoints(directory_))
     steps.push_back(checkpoint.step);
   EXPECT_EQ(steps, (std::vector<int64_t>{3, 5, 6}));
+}
+
+TEST_F(CheckpointFiles, RotationKeepsWhatWasJustWrittenAndWhatLiesAhead) {
+  for (const int64_t step : {10, 20, 25, 12}) save(step);
+  delete_old_checkpoints(directory_, 12, 1, 0);
+  std::vector<int64_t> steps;
+  for (const Checkpoint& checkpoint : list_checkpoints(directory_))
+    steps.push_back(checkpoint.step);
+  EXPECT_EQ(steps, (std::vector<int64_t>{12, 20, 25}));
 }
 
 TEST_F(CheckpointFiles, SavingTheSameStepAgainReplacesIt) {

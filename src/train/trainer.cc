@@ -126,6 +126,10 @@ Trainer::Trainer(models::Objective& objective, data::Loader& loader, TrainOption
       objective_, *parameters_, *optimizer_, *runner_,
       TrainStep::Options{train_.accumulation, train_.clip_norm, train_.ema_decay});
   matmul_flops_ = measured_matmul_flops(device_, precision);
+  if (train_.batch_size % train_.accumulation != 0) {
+    throw UsageError(fmt::format("train.batch_size {} is not a multiple of train.accumulation {}.",
+                                 train_.batch_size, train_.accumulation));
+  }
   if (steps_per_epoch() < 1) {
     throw UsageError(
         fmt::format("train.batch_size {} is larger than the data: no step would be made.",
@@ -145,12 +149,16 @@ int64_t Trainer::total_steps() const {
   return std::max<int64_t>(1, std::llround(train_.epochs * steps_per_epoch()));
 }
 
-double Trainer::learning_rate() const {
+optim::ScheduleOptions Trainer::schedule() const {
   optim::ScheduleOptions schedule = optim_.schedule;
   if (optim_.warmup_fraction > 0) schedule.warmup_epochs = optim_.warmup_fraction * train_.epochs;
-  const double peak = optim::peak_learning_rate(schedule, static_cast<double>(train_.batch_size));
+  return schedule;
+}
+
+double Trainer::learning_rate() const {
+  const double peak = optim::peak_learning_rate(schedule(), static_cast<double>(train_.batch_size));
   return optim::learning_rate_at(
-      schedule, peak, static_cast<double>(steps_done_) / steps_per_epoch(), train_.epochs);
+      schedule(), peak, static_cast<double>(steps_done_) / steps_per_epoch(), train_.epochs);
 }
 
 NamedTensors Trainer::state_tensors() const {
@@ -175,6 +183,8 @@ void Trainer::resume(const Checkpoint& checkpoint) {
   parameters_->publish();
   steps_done_ = checkpoint.step;
   last_saved_step_ = checkpoint.step;
+  summary_.checkpoint = checkpoint.path.string();
+  summary_.loss = checkpoint.state.value("loss", 0.0);
   train_.epochs = checkpoint.state.at("epochs");
   loader_.seek(
       {checkpoint.state.at("data").at("epoch"), checkpoint.state.at("data").at("next_sample")});
@@ -183,10 +193,12 @@ void Trainer::resume(const Checkpoint& checkpoint) {
 double Trainer::fit_epochs(double minutes) {
   const data::DataPosition start = loader_.position();
   std::vector<double> seconds;
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < 8; ++i) {
     const auto begin = Clock::now();
     for (int64_t micro = 0; micro < train_.accumulation; ++micro) step_->rehearse(loader_.next());
-    if (i > 0) seconds.push_back(seconds_since(begin));  // the first one warms up
+    synchronize(device_);
+    // The first ones warm up, and find batches that were decoded before.
+    if (i >= 3) seconds.push_back(seconds_since(begin));
   }
   loader_.seek(start);
   // The update itself was not rehearsed: a few per cent are left for it.
@@ -212,6 +224,17 @@ bool Trainer::checkpoint_is_due() const {
 }
 
 TrainSummary Trainer::run(const std::string& config, const Json& header) {
+  const double warmup_epochs = schedule().warmup_epochs;
+  if (warmup_epochs > 0 && warmup_epochs >= train_.epochs) {
+    throw UsageError(fmt::format("optim.warmup_epochs {} leaves nothing of train.epochs {}.",
+                                 warmup_epochs, train_.epochs),
+                     "lower it, or use optim.warmup_fraction.");
+  }
+  summary_.steps = steps_done_;
+  if (steps_done_ > 0 && steps_done_ >= total_steps()) {
+    summary_.reason = "epochs";
+    return summary_;
+  }
   config_ = config;
   log_ = std::make_unique<RunLog>(directory_);
   log_->write("run", header);
@@ -230,6 +253,7 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
     if (checkpoint_is_due()) save();
   }
   inspect_finished_steps(0);
+  if (window_->steps() > 0) write_step_line();
   if (last_saved_step_ != steps_done_) save();
   end_progress();
 
@@ -282,33 +306,32 @@ void Trainer::inspect(const Pending& pending) {
   }
   window_->add(loss);
   summary_.loss = window_->mean_loss();
-  const bool is_last = pending.step == total_steps();
-  if (pending.step % train_.log_every == 0 || pending.step == 1 || is_last) {
-    write_step_line(pending, window_->mean_loss(), norm);
-    window_->restart(loader_.wait_seconds());
-  }
+  last_step_ = {{"step", pending.step},
+                {"epoch", pending.epoch},
+                {"loss", window_->mean_loss()},
+                {"lr", pending.lr},
+                {"grad_norm", norm}};
+  last_metrics_ = pending.metrics;
+  if (pending.step % train_.log_every == 0 || pending.step == 1) write_step_line();
 }
 
-void Trainer::write_step_line(const Pending& pending, double loss, double norm) {
+void Trainer::write_step_line() {
   const double step_seconds = window_->seconds() / static_cast<double>(window_->steps());
   const double rate = static_cast<double>(train_.batch_size) / step_seconds;
   window_->rates.push_back(rate);
   const MemoryStats memory = memory_stats(device_);
-  Json line = {{"step", pending.step},
-               {"epoch", pending.epoch},
-               {"loss", loss},
-               {"lr", pending.lr},
-               {"grad_norm", norm},
-               {"images_per_second", rate},
+  Json line = last_step_;
+  for (const auto& [name, value] : last_metrics_) line[name] = value.item<double>();
+  line.update({{"images_per_second", rate},
                {"step_seconds", step_seconds},
                {"data_wait", window_->wait_share(loader_.wait_seconds())},
                {"matmul_share", objective_.spec().train_flops * rate / matmul_flops_},
                {"allocated_bytes", memory.allocated_bytes},
-               {"peak_bytes", memory.peak_bytes}};
-  for (const auto& [name, value] : pending.metrics) line[name] = value.item<double>();
-  const double remaining = static_cast<double>(total_steps() - pending.step) *
+               {"peak_bytes", memory.peak_bytes}});
+  const double remaining = static_cast<double>(total_steps() - line.at("step").get<int64_t>()) *
                            static_cast<double>(train_.batch_size) / median(window_->rates);
   log_->step(line, total_steps(), remaining);
+  window_->restart(loader_.wait_seconds());
 }
 
 void Trainer::save() {
@@ -318,11 +341,13 @@ void Trainer::save() {
   const Json state = {
       {"seed", seed_},
       {"epochs", train_.epochs},
+      {"loss", summary_.loss},
       {"data", {{"epoch", position.epoch}, {"next_sample", position.next_sample}}},
       {"random", "counter based: every draw is a function of seed, purpose, epoch and sample id"}};
   const std::filesystem::path path =
       save_checkpoint(directory_ / "checkpoints", steps_done_, state_tensors(), state, config_);
-  delete_old_checkpoints(directory_ / "checkpoints", train_.keep_last, train_.keep_every);
+  delete_old_checkpoints(directory_ / "checkpoints", steps_done_, train_.keep_last,
+                         train_.keep_every);
   summary_.checkpoint = path.string();
   last_saved_step_ = steps_done_;
   last_save_ = Clock::now();

@@ -59,7 +59,9 @@ class Trainer {
   double fit_epochs(double minutes);
 
   // Trains to the end of the schedule, a limit or a signal; the last checkpoint is written in every
-  // case. `config` is the resolved configuration, stored in checkpoints; `header` opens the log.
+  // case. A run that is resumed at its end makes no step and writes nothing. Throws UsageError when
+  // the schedule is all warm-up. `config` is the resolved configuration, stored in checkpoints;
+  // `header` opens the log.
   TrainSummary run(const std::string& config, const Json& header);
 
  private:
@@ -68,13 +70,14 @@ class Trainer {
 
   int64_t total_steps() const;
   double steps_per_epoch() const;
+  optim::ScheduleOptions schedule() const;
   double learning_rate() const;
   std::string reason_to_stop() const;
   bool checkpoint_is_due() const;
   void save();
   void inspect_finished_steps(size_t leave);
   void inspect(const Pending& pending);
-  void write_step_line(const Pending& pending, double loss, double norm);
+  void write_step_line();
   NamedTensors state_tensors() const;
 
   models::Objective& objective_;
@@ -92,6 +95,9 @@ class Trainer {
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<Window> window_;
   std::deque<Pending> pending_;
+  // The newest step whose numbers are known; its metrics are still on the device.
+  Json last_step_;
+  std::vector<std::pair<std::string, at::Tensor>> last_metrics_;
 
   std::string config_;
   int64_t steps_done_ = 0;

@@ -229,10 +229,41 @@ TEST_F(TrainerRuns, TimeBudgetAndRotation) {
   EXPECT_EQ(steps, (std::vector<int64_t>{9, 18, 20}));
 }
 
-TEST_F(TrainerRuns, ABatchLargerThanTheDataIsRefused) {
+TEST_F(TrainerRuns, TheLastStepsAreLoggedWhereverTheRunEnds) {
   TrainOptions options = quick_options();
-  options.batch_size = 64;
+  options.log_every = 6;
+  options.max_steps = 9;
+  Training run(directory_, options);
+  run.trainer.run("", Json::object());
+  std::vector<int64_t> steps;
+  for (const Json& line : lines("step")) steps.push_back(line.at("step"));
+  EXPECT_EQ(steps, (std::vector<int64_t>{1, 6, 9}));
+}
+
+TEST_F(TrainerRuns, AFinishedRunIsLeftAsItIs) {
+  Training run(directory_, quick_options());
+  const TrainSummary first = run.trainer.run("", Json::object());
+  const std::string log = read_file(directory_ / "log.jsonl");
+  Training again(directory_, quick_options());
+  again.trainer.resume(find_checkpoint(directory_));
+  const TrainSummary second = again.trainer.run("", Json::object());
+  EXPECT_EQ(second.steps, 20);
+  EXPECT_EQ(second.loss, first.loss);
+  EXPECT_EQ(second.checkpoint, first.checkpoint);
+  EXPECT_EQ(read_file(directory_ / "log.jsonl"), log);
+}
+
+TEST_F(TrainerRuns, SettingsThatCannotWorkAreRefused) {
+  TrainOptions options = quick_options();
+  options.batch_size = 64;  // of 40 images
   EXPECT_THROW(Training(directory_, options), UsageError);
+  options.batch_size = 8;
+  options.accumulation = 3;
+  EXPECT_THROW(Training(directory_, options), UsageError);
+  options.accumulation = 1;
+  options.epochs = 1;  // all of it warm-up
+  Training warming(directory_, options);
+  EXPECT_THROW(warming.trainer.run("", Json::object()), UsageError);
 }
 
 }  // namespace

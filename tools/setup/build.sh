@@ -43,6 +43,8 @@ ensure_configured() {
 is_up_to_date() {
   local stamp roots
   program_exists || return 1
+  # Results name the commit: one that changed no file must reach the program, too.
+  [[ $(current_commit) == $(cat "$build_dir/.swath-commit" 2>/dev/null) ]] || return 1
   # Building all includes the program.
   for stamp in "$build_dir/.swath-built-$1" "$build_dir/.swath-built-all"; do
     [[ -f $stamp && $(<"$stamp") == "$(build_settings)" ]] || continue
@@ -50,6 +52,10 @@ is_up_to_date() {
     [[ -n $(find "${roots[@]}" -newer "$stamp" -print -quit) ]] || return 0
   done
   return 1
+}
+
+current_commit() {
+  git -C "$SWATH_HOME" rev-parse HEAD 2>/dev/null || true
 }
 
 build_settings() {
@@ -143,6 +149,7 @@ compile() {
     tee "$build_dir/build.log" | show_build_progress ||
     fail "the build failed; the compiler's message is above and in ${build_dir#"$SWATH_HOME"/}/build.log."
   mv "$started" "$build_dir/.swath-built-$target"
+  current_commit >"$build_dir/.swath-commit"
 }
 
 # Ninja's lines in, on stderr: one line for each tenth of the work, and everything that is not mere

@@ -109,6 +109,10 @@ at::ScalarType select_precision(const std::string& name, c10::Device device, boo
   return at::kBFloat16;
 }
 
+void synchronize(c10::Device device) {
+  if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
+}
+
 double measured_matmul_flops(c10::Device device, at::ScalarType type) {
   at::NoGradGuard no_grad;
   const int64_t size = device.is_cpu() ? 1024 : 8192;
@@ -116,10 +120,7 @@ double measured_matmul_flops(c10::Device device, at::ScalarType type) {
   const at::Tensor a = at::randn({size, size}, options).to(type);
   const at::Tensor b = at::randn({size, size}, options).to(type);
   at::Tensor product = at::mm(a, b);
-  const auto wait = [&] {
-    if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
-  };
-  wait();
+  synchronize(device);
   double best = 0;
   const auto begin = std::chrono::steady_clock::now();
   auto now = begin;
@@ -127,7 +128,7 @@ double measured_matmul_flops(c10::Device device, at::ScalarType type) {
     const auto start = std::chrono::steady_clock::now();
     constexpr int kRepeats = 4;
     for (int i = 0; i < kRepeats; ++i) at::mm_out(product, a, b);
-    wait();
+    synchronize(device);
     now = std::chrono::steady_clock::now();
     const double seconds = std::chrono::duration<double>(now - start).count();
     best = std::max(best, kRepeats * 2.0 * static_cast<double>(size * size * size) / seconds);

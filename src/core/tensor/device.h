@@ -12,11 +12,14 @@ namespace swath {
 // GPU is asked for or found. Throws UsageError saying what is missing when "cuda" cannot be had.
 c10::Device select_device(const std::string& name);
 
-// "auto" becomes bfloat16 where the processor multiplies it natively (CUDA sm_80 on, AMX,
-// AVX512-BF16) and float32 elsewhere: emulated bfloat16 is hundreds of times slower. "bf16" on a
+// "auto" becomes bfloat16 where the processor multiplies it natively fast (CUDA sm_80 on, AMX)
+// and float32 elsewhere: emulated bfloat16 is hundreds of times slower. "bf16" on a
 // processor without it is refused unless `allow_slow`.
 at::ScalarType select_precision(const std::string& name, c10::Device device,
                                 bool allow_slow = false);
+
+// Waits for all that was given to the device: for clocks, never inside a training step.
+void synchronize(c10::Device device);
 
 // Floating-point operations per second of a large matrix product, measured for about 0.2 s on
 // random data: what a step is compared with. One multiply-add counts as two.
