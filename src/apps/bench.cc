@@ -1,8 +1,9 @@
 #include <fmt/format.h>
 #include <torch/torch.h>
 
+#include <filesystem>
+
 #include "apps/commands.h"
-#include "apps/pretrain_options.h"
 #include "bench/io_bench.h"
 #include "bench/step_bench.h"
 #include "core/error.h"
@@ -15,14 +16,33 @@ namespace {
 
 template <class Bench>
 struct BenchCommandOptions {
-  RunOptions run;
+  std::string output;
+  std::string device = "auto";
+  std::string ops = "fused";
+  int64_t threads = 0;
   Bench bench;
 
   void describe(FieldTable& fields) {
-    run.describe(fields);
+    fields.add("output", &output, "file for the result as JSON; empty: none");
+    fields.add("device", &device, "where to compute").one_of({"auto", "cpu", "cuda"});
+    fields.add("ops", &ops, "operators: plain ATen or our fused ones")
+        .one_of({"fused", "reference"});
+    fields.add("seed", &bench.seed, "of everything random").at_least(0);
+    fields.add("threads", &threads, "compute threads; 0: one per processor core").at_least(0);
     bench.describe(fields);
   }
 };
+
+void check_output(const std::string& output, bool overwrite) {
+  if (std::filesystem::is_directory(output)) {
+    throw UsageError(fmt::format("bench: output {} is a directory.", output),
+                     "name a file for the result.");
+  }
+  if (!overwrite && std::filesystem::exists(output)) {
+    throw UsageError(fmt::format("bench: output {} is there already.", output),
+                     "name another file, or replace it with --overwrite.");
+  }
+}
 
 template <class Bench>
 Outcome run_one(const CommandSyntax& syntax, const Words& words,
@@ -32,12 +52,13 @@ Outcome run_one(const CommandSyntax& syntax, const Words& words,
   const Arguments arguments = parse_arguments(syntax, words, fields);
   Outcome outcome;
   if (arguments.help) return outcome;
+  check_output(options.output, arguments.overwrite);
   options.bench.data.root = expand_environment(options.bench.data.root);
-  ops::set_backend(options.run.ops);
-  if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
-  outcome.json = bench(options.bench, select_device(options.run.device));
-  if (!options.run.output.empty()) {
-    write_file_atomically(options.run.output, outcome.json.dump(1) + "\n");
+  ops::set_backend(options.ops);
+  if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
+  outcome.json = bench(options.bench, select_device(options.device));
+  if (!options.output.empty()) {
+    write_file_atomically(options.output, outcome.json.dump(1) + "\n");
   }
   outcome.text = outcome.json.dump(2);
   return outcome;

@@ -69,7 +69,7 @@ int report_failure(const std::string& message, int exit_code) {
 
 int main(int argc, char** argv) {
   using swath::apps::report_failure;
-  swath::install_interrupt_handlers();
+  swath::watch_for_interrupts();
   swath::install_memory_counter();
   try {
     return swath::apps::run({argv + 1, argv + argc});

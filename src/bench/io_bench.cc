@@ -3,11 +3,15 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <filesystem>
 
 #include "bench/peer_process.h"
 #include "bench/spread.h"
 #include "core/error.h"
+#include "core/files.h"
+#include "core/interrupt.h"
 #include "data/loader.h"
 #include "data/normalization.h"
 
@@ -23,7 +27,7 @@ data::Loader make_loader(const IoBenchOptions& options,
   loader.batch_size = std::min<int64_t>(options.batch_size, dataset->size());
   loader.workers = workers;
   loader.skip_bad = options.data.skip_bad;
-  return {dataset, transform, loader, 0, c10::Device(c10::kCPU)};
+  return {dataset, transform, loader, static_cast<uint64_t>(options.seed), c10::Device(c10::kCPU)};
 }
 
 void check_batches(const IoBenchOptions& options,
@@ -43,9 +47,50 @@ double images_per_second(data::Loader& loader, double seconds) {
   const auto start = Clock::now();
   double elapsed = 0;
   while ((elapsed = std::chrono::duration<double>(Clock::now() - start).count()) < seconds) {
+    stop_if_interrupted("bench io");
     images += loader.next().size();
   }
   return static_cast<double>(images) / elapsed;
+}
+
+// The paths of all images for the peer, which does MAE's transform of RGB files and no other.
+std::string peer_list(const IoBenchOptions& options, const data::Dataset& dataset,
+                      const data::Transform& transform) {
+  const std::string hint = "measure ours alone with --peer false.";
+  if (transform.channels() != 3 || options.transform.kind != "random_resized_crop" ||
+      options.transform.dihedral || !options.transform.bands.empty()) {
+    throw UsageError("bench io: the peer does random_resized_crop of three bands, nothing else.",
+                     hint);
+  }
+  std::string list;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    const auto path = std::filesystem::path(options.data.root) / dataset.sample(i).name;
+    if (!std::filesystem::exists(path)) {
+      throw UsageError(
+          fmt::format("bench io: the peer needs image files; there is no {}.", path.string()),
+          hint);
+    }
+    list += std::filesystem::absolute(path).string() + "\n";
+  }
+  return list;
+}
+
+std::vector<std::string> peer_command(const IoBenchOptions& options, const std::string& list) {
+  const data::TransformOptions& transform = options.transform;
+  std::vector<std::string> command = {peer_python(), peer_script("io_peer.py"), list};
+  const auto add = [&](const std::string& option, const auto&... values) {
+    command.push_back(option);
+    (command.push_back(fmt::format("{}", values)), ...);
+  };
+  add("--workers", options.workers);
+  add("--batch", options.batch_size);
+  add("--size", transform.size);
+  add("--scale", transform.scale_min, transform.scale_max);
+  add("--ratio", transform.ratio_min, transform.ratio_max);
+  add("--flip", transform.horizontal_flip ? 0.5 : 0.0);
+  add("--seconds", options.seconds);
+  add("--seed", options.seed);
+  return command;
 }
 
 }  // namespace
@@ -65,12 +110,17 @@ Json bench_io(const IoBenchOptions& options) {
   data::NormalizationOptions few;
   few.bands = options.transform.bands;
   few.most_samples = 64;
+  few.skip_bad = options.data.skip_bad;
   const data::Transform transform(options.transform,
                                   data::compute_normalization(*dataset, few).normalization());
   check_batches(options, dataset, transform);
+  const PeerFiles files;
+  const std::string list = (files / "images.txt").string();
+  if (options.peer) write_file_atomically(list, peer_list(options, *dataset, transform));
 
   std::vector<double> ours;
   std::vector<double> theirs;
+  Json answer;
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
     {
       data::Loader loader = make_loader(options, dataset, transform, options.workers);
@@ -78,10 +128,9 @@ Json bench_io(const IoBenchOptions& options) {
       ours.push_back(images_per_second(loader, options.seconds));
     }
     if (!options.peer) continue;
-    PeerProcess peer({peer_python(), peer_script("io_peer.py"), options.data.root, "--workers",
-                      std::to_string(options.workers), "--size",
-                      std::to_string(options.transform.size)});
-    theirs.push_back(peer.read_json().at("images_per_second").get<double>());
+    PeerProcess peer(peer_command(options, list));
+    answer = peer.read_json();
+    theirs.push_back(answer.at("images_per_second"));
   }
   const Spread spread = spread_of(ours);
   Json result = {
@@ -94,8 +143,11 @@ Json bench_io(const IoBenchOptions& options) {
   if (!theirs.empty()) {
     const Spread peer = spread_of(theirs);
     result["peer"] = {{"what", "torchvision + Pillow DataLoader"},
-                      {"images_per_second", to_json(peer)}};
+                      {"images_per_second", to_json(peer)},
+                      {"torchvision", answer.at("torchvision")},
+                      {"pillow", answer.at("pillow")}};
     result["ratio"] = spread.median / peer.median;
+    result["ratio_spread"] = to_json(spread_of_ratios(ours, theirs));
   }
   return result;
 }

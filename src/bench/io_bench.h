@@ -19,13 +19,15 @@ struct IoBenchOptions {
   double seconds = 3;  // of each repeat
   int64_t repeats = 5;
   bool peer = true;  // also runs Python, in turns
+  int64_t seed = 0;  // of crops and order; set by the command
 
   void describe(FieldTable& fields);
 };
 
 // {"images_per_second": {median, minimum, maximum, count}, "images_per_second_per_core",
-//  "workers", "peer": {...}, "ratio": of medians}. The first batch is checked before anything is
-// timed: finite, right shape, the same for another number of workers.
+//  "workers", "peer": {...}, "ratio": of medians, "ratio_spread": turn by turn}. The first batch is
+// checked before anything is timed: finite, the same for another number of workers. The peer reads
+// the same files with the same random crops; UsageError for data or a transform it does not know.
 Json bench_io(const IoBenchOptions& options);
 
 }  // namespace swath::bench

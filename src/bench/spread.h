@@ -16,6 +16,8 @@ struct Spread {
 
 // Throws Error for no values.
 Spread spread_of(std::vector<double> values);
+// Of ours[i] / theirs[i], the pairs of two that took turns.
+Spread spread_of_ratios(const std::vector<double>& ours, const std::vector<double>& theirs);
 Json to_json(const Spread& spread);
 
 }  // namespace swath::bench

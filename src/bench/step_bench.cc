@@ -1,27 +1,24 @@
 #include "bench/step_bench.h"
 
 #include <ATen/ATen.h>
-#include <ATen/DeviceAccelerator.h>
 #include <fmt/format.h>
 #include <torch/torch.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
+#include <numeric>
 
 #include "bench/peer_process.h"
 #include "bench/spread.h"
 #include "core/error.h"
-#include "core/files.h"
+#include "core/interrupt.h"
 #include "core/log.h"
 #include "core/tensor/device.h"
 #include "core/tensor/memory.h"
 #include "core/tensor/tensor_io.h"
 #include "data/loader.h"
 #include "data/normalization.h"
-#include "models/checkpoint_import.h"
 #include "models/registry.h"
 #include "ops/backend.h"
 #include "optim/adamw.h"
@@ -29,29 +26,18 @@
 #include "train/step.h"
 
 namespace swath::bench {
-namespace fs = std::filesystem;
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
 constexpr double kLearningRate = 1e-4;
 
-void finish(c10::Device device) {
-  if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
-}
-
-int64_t peak_resident_bytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) * 1024;
-  }
-  return 0;
-}
+uint64_t seed_of(const StepBenchOptions& options) { return static_cast<uint64_t>(options.seed); }
 
 // A model with everything that a step needs.
 struct Subject {
   Subject(const StepBenchOptions& options, c10::Device device)
-      : mae(models::make_mae(options.model, 0)) {
+      : mae(models::make_mae(options.model, seed_of(options))) {
     mae->to(device);
     runner = options.activation_checkpointing ? std::make_unique<CheckpointingRunner>()
                                               : std::make_unique<UnitRunner>();
@@ -71,8 +57,10 @@ struct Subject {
   std::unique_ptr<train::TrainStep> step;
 };
 
-Batch random_batch(const models::VitDimensions& dimensions, int64_t size, c10::Device device) {
-  torch::manual_seed(0);
+Batch random_batch(const StepBenchOptions& options, const models::VitDimensions& dimensions,
+                   c10::Device device) {
+  const int64_t size = options.batch_size;
+  torch::manual_seed(seed_of(options));
   Batch batch;
   batch.images_BCHW =
       torch::randn({size, dimensions.channels, dimensions.image_size, dimensions.image_size});
@@ -97,28 +85,43 @@ void check_backends_agree(Subject& subject, const Batch& batch) {
   }
 }
 
-std::vector<double> run_block(Subject& subject, const std::function<Batch()>& next_batch,
-                              int64_t steps, c10::Device device) {
-  std::vector<double> seconds;
+struct Block {
+  std::vector<double> seconds;  // of each step
+  std::vector<double> losses;   // before each update
+};
+
+Block run_block(Subject& subject, const std::function<Batch()>& next_batch, int64_t steps,
+                c10::Device device) {
+  Block block;
+  std::vector<at::Tensor> measured;
   for (int64_t i = 0; i < steps; ++i) {
+    stop_if_interrupted("bench");
     const auto start = Clock::now();
-    const train::StepResult result = subject.step->run(next_batch, kLearningRate);
-    finish(device);
-    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    measured.push_back(subject.step->run(next_batch, kLearningRate).measured);
+    synchronize(device);
+    block.seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }
-  return seconds;
+  for (const at::Tensor& step : measured) {
+    block.losses.push_back(step[0].item<double>());
+    if (step[2].item<float>() != 0) throw Error("bench: a loss or gradient is not finite.");
+  }
+  return block;
 }
 
-// Images per second of each block, from its median step.
+// Images per second of a block, from its median step.
 double rate_of(const std::vector<double>& seconds, int64_t batch_size) {
   return static_cast<double>(batch_size) / spread_of(seconds).median;
 }
 
+// What the machine reaches now, in between the blocks: the largest counts.
+double matmul_rate(const StepBenchOptions& options, c10::Device device) {
+  return measured_matmul_flops(device, select_precision(options.precision, device));
+}
+
 Json summary(const StepBenchOptions& options, const Subject& subject, c10::Device device,
-             const std::vector<double>& rates) {
+             const std::vector<double>& rates, double matmul_flops) {
   const Spread spread = spread_of(rates);
   const at::ScalarType precision = select_precision(options.precision, device);
-  const double flops = measured_matmul_flops(device, precision);
   const double train_flops = subject.mae->spec().train_flops;
   return {{"model", subject.mae->spec().name},
           {"image_size", subject.mae->spec().image_size},
@@ -130,75 +133,130 @@ Json summary(const StepBenchOptions& options, const Subject& subject, c10::Devic
           {"images_per_second", to_json(spread)},
           {"step_seconds", static_cast<double>(options.batch_size) / spread.median},
           {"train_gflops_per_image", train_flops / 1e9},
-          {"matmul_gflops", flops / 1e9},
-          {"matmul_share", train_flops * spread.median / flops},
-          {"mfu", train_flops * spread.median / flops},
+          {"matmul_gflops", matmul_flops / 1e9},
+          {"matmul_share", train_flops * spread.median / matmul_flops},
           {"peak_memory_bytes", memory_stats(device).peak_bytes}};
 }
 
+// `waited` counts the seconds that next_batch waited for data.
 Json measure(const StepBenchOptions& options, Subject& subject, c10::Device device,
-             const std::function<Batch()>& next_batch) {
+             const std::function<Batch()>& next_batch, const std::function<double()>& waited = {}) {
   run_block(subject, next_batch, options.warmup_steps, device);
   reset_peak_memory(device);
+  const double waited_before = waited ? waited() : 0;
+  double seconds = 0;
+  double matmul_flops = 0;
   std::vector<double> rates;
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
-    rates.push_back(
-        rate_of(run_block(subject, next_batch, options.steps, device), options.batch_size));
+    matmul_flops = std::max(matmul_flops, matmul_rate(options, device));
+    const Block block = run_block(subject, next_batch, options.steps, device);
+    rates.push_back(rate_of(block.seconds, options.batch_size));
+    seconds = std::accumulate(block.seconds.begin(), block.seconds.end(), seconds);
   }
-  return summary(options, subject, device, rates);
+  Json result = summary(options, subject, device, rates, matmul_flops);
+  if (waited) result["data_wait"] = (waited() - waited_before) / seconds;
+  return result;
 }
-
-// Files that the peers read, removed at the end.
-class Exchange {
- public:
-  Exchange() : directory_(fs::temp_directory_path() / fmt::format("swath-peer-{}", getpid())) {
-    fs::create_directories(directory_);
-  }
-  ~Exchange() {
-    std::error_code ignored;
-    fs::remove_all(directory_, ignored);
-  }
-  fs::path operator/(const std::string& name) const { return directory_ / name; }
-
- private:
-  fs::path directory_;
-};
 
 struct Peer {
   std::string name;
   std::unique_ptr<PeerProcess> process;
+  Json ready;   // its settings
+  Json latest;  // its last answer
   std::vector<double> rates;
-  int64_t peak_rss_bytes = 0;
 
-  std::pair<double, std::vector<double>> run(int64_t steps) {
+  std::vector<double> run(int64_t steps) {
     process->write_line(fmt::format("run {}", steps));
-    const Json answer = process->read_json();
-    peak_rss_bytes = answer.at("peak_rss_bytes");
-    return {answer.at("loss"), answer.at("seconds")};
+    latest = process->read_json();
+    return latest.at("seconds");
   }
 };
 
-Json peer_settings(const StepBenchOptions& options, const Subject& subject, c10::Device device,
-                   const Exchange& exchange) {
+// tools/peer/mae_peer.py is the public model, nothing more.
+void check_peer_can(const StepBenchOptions& options, const models::VitDimensions& d) {
+  const char* setting = d.gated_mlp                              ? "a gated MLP"
+                        : d.norm_pix_per_band && d.norm_pix_loss ? "norm_pix_per_band"
+                        : d.remainder() != 0                     ? "pixels beside the patches"
+                        : options.activation_checkpointing       ? "activation_checkpointing"
+                                                                 : nullptr;
+  if (setting == nullptr) return;
+  throw UsageError(fmt::format("bench peer: the Python peer has no {}.", setting),
+                   "leave it out, or measure ours alone with `swath bench syn`.");
+}
+
+// What mae_peer.py starts from.
+void write_start(const std::filesystem::path& path, const StepBenchOptions& options,
+                 const Subject& subject, const Batch& batch) {
   const models::VitDimensions& d = subject.mae->dimensions();
-  return {{"weights", (exchange / "weights.safetensors").string()},
-          {"inputs", (exchange / "inputs.safetensors").string()},
-          {"width", d.width},
-          {"depth", d.depth},
-          {"heads", d.heads},
-          {"mlp", d.mlp},
-          {"patch", d.patch},
-          {"image_size", d.image_size},
-          {"channels", d.channels},
-          {"decoder_width", d.decoder_width},
-          {"decoder_depth", d.decoder_depth},
-          {"decoder_heads", d.decoder_heads},
-          {"mask_ratio", d.mask_ratio},
-          {"threads", at::get_num_threads()},
-          {"dtype", select_precision(options.precision, device) == at::kFloat ? "fp32" : "bf16"},
-          {"device", device.is_cpu() ? "cpu" : "cuda"},
-          {"lr", kLearningRate},
-          {"weight_decay", optim::AdamWOptions{}.weight_decay}};
+  const Json config = {{"width", d.width},
+                       {"depth", d.depth},
+                       {"heads", d.heads},
+                       {"mlp", d.mlp},
+                       {"patch", d.patch},
+                       {"image_size", d.image_size},
+                       {"channels", d.channels},
+                       {"decoder_width", d.decoder_width},
+                       {"decoder_depth", d.decoder_depth},
+                       {"decoder_heads", d.decoder_heads},
+                       {"mask_ratio", d.mask_ratio},
+                       {"norm_pix_loss", d.norm_pix_loss},
+                       {"lr", kLearningRate},
+                       {"weight_decay", optim::AdamWOptions{}.weight_decay}};
+  NamedTensors tensors = {{"images", batch.images_BCHW},
+                          {"noise", models::mask_noise(seed_of(options), batch.epoch,
+                                                       batch.sample_ids, d.num_patches())}};
+  for (const auto& [name, weight] : subject.parameters->named_masters()) {
+    tensors.emplace_back("weight." + name, weight);
+  }
+  for (const auto& [name, table] : subject.parameters->named_frozen()) {
+    tensors.emplace_back("weight." + name, table.to(at::kFloat));
+  }
+  write_tensors(path, tensors, {{"config", config.dump()}});
+}
+
+Peer start_peer(const std::string& mode, const std::filesystem::path& start,
+                at::ScalarType precision, c10::Device device) {
+  const int threads = at::get_num_threads();
+  Peer peer;
+  peer.name = mode;
+  peer.process = std::make_unique<PeerProcess>(std::vector<std::string>{
+      peer_python(), peer_script("mae_peer.py"), start.string(), "--mode", mode, "--dtype",
+      precision == at::kFloat ? "float32" : "bfloat16", "--device",
+      device.is_cpu() ? "cpu" : "cuda", "--threads", std::to_string(threads)});
+  peer.ready = peer.process->read_json();
+  if (peer.ready.at("threads") != threads) {
+    throw Error(fmt::format("bench peer: {} threads here, {} in Python.", threads,
+                            peer.ready.at("threads").get<int>()));
+  }
+  return peer;
+}
+
+// The first loss is that of the same weights and masks; the following ones have the updates of the
+// warm-up in them, where rounding has added up.
+void check_same_losses(const std::string& peer, const std::vector<double>& ours,
+                       const std::vector<double>& theirs, at::ScalarType precision) {
+  for (size_t step = 0; step < ours.size(); ++step) {
+    const double tolerance = precision != at::kFloat ? 2e-2 : step == 0 ? 1e-4 : 1e-3;
+    if (!(std::abs(ours[step] - theirs.at(step)) <= tolerance * std::abs(ours[step]))) {
+      throw Error(fmt::format(
+          "bench peer: after {} updates our loss is {}, the {} peer's {}: not the same work.", step,
+          ours[step], peer, theirs[step]));
+    }
+  }
+}
+
+Json result_of(const Peer& peer, const std::vector<double>& our_rates) {
+  const Spread spread = spread_of(peer.rates);
+  Json result = {{"images_per_second", to_json(spread)},
+                 {"ratio", spread_of(our_rates).median / spread.median},
+                 {"ratio_spread", to_json(spread_of_ratios(our_rates, peer.rates))},
+                 {"warmup_losses", peer.ready.at("losses")},
+                 {"peak_rss_bytes", peer.latest.at("peak_rss_bytes")},
+                 {"torch", peer.ready.at("torch")}};
+  if (peer.latest.contains("peak_device_bytes")) {
+    result["peak_device_bytes"] = peer.latest.at("peak_device_bytes");
+  }
+  return result;
 }
 
 }  // namespace
@@ -218,7 +276,7 @@ void StepBenchOptions::describe(FieldTable& fields) {
 
 Json bench_syn(const StepBenchOptions& options, c10::Device device) {
   Subject subject(options, device);
-  const Batch batch = random_batch(subject.mae->dimensions(), options.batch_size, device);
+  const Batch batch = random_batch(options, subject.mae->dimensions(), device);
   check_backends_agree(subject, batch);
   return measure(options, subject, device, [&] { return batch; });
 }
@@ -228,6 +286,7 @@ Json bench_real(const StepBenchOptions& options, c10::Device device) {
   data::NormalizationOptions few;
   few.bands = options.transform.bands;
   few.most_samples = 256;
+  few.skip_bad = options.data.skip_bad;
   const data::Transform transform(options.transform,
                                   data::compute_normalization(*dataset, few).normalization());
   StepBenchOptions fitted = options;
@@ -236,81 +295,65 @@ Json bench_real(const StepBenchOptions& options, c10::Device device) {
   Subject subject(fitted, device);
   data::LoaderOptions loader_options;
   loader_options.batch_size = options.batch_size;
-  data::Loader loader(dataset, transform, loader_options, 0, device);
+  loader_options.skip_bad = options.data.skip_bad;
+  data::Loader loader(dataset, transform, loader_options, seed_of(options), device);
   check_backends_agree(subject, loader.next());
-  const auto start = Clock::now();
-  Json result = measure(fitted, subject, device, [&] { return loader.next(); });
-  result["data_wait"] =
-      loader.wait_seconds() / std::chrono::duration<double>(Clock::now() - start).count();
+  Json result = measure(
+      fitted, subject, device, [&] { return loader.next(); },
+      [&] { return loader.wait_seconds(); });
+  result["skipped"] = loader.skipped_samples();
   return result;
 }
 
 Json bench_peer(const StepBenchOptions& options, c10::Device device) {
   // 1. One set of weights, images and masks for all.
   Subject subject(options, device);
-  const Batch batch = random_batch(subject.mae->dimensions(), options.batch_size, device);
+  check_peer_can(options, subject.mae->dimensions());
+  const at::ScalarType precision = select_precision(options.precision, device);
+  const Batch batch = random_batch(options, subject.mae->dimensions(), device);
+  const auto next_batch = [&] { return batch; };
   check_backends_agree(subject, batch);
-  const Exchange exchange;
-  models::export_full(*subject.mae, subject.mae->dimensions(), exchange / "weights.safetensors");
-  write_tensors(exchange / "inputs.safetensors",
-                {{"images", batch.images_BCHW},
-                 {"noise", models::mask_noise(0, batch.epoch, batch.sample_ids,
-                                              subject.mae->dimensions().num_patches())}});
+  const PeerFiles files;
+  write_start(files / "start.safetensors", options, subject, batch);
 
-  // 2. The peers, and equal losses before anything is timed.
-  double our_loss = 0;
-  {
-    at::NoGradGuard no_grad;
-    our_loss = subject.mae->loss(batch, *subject.runner).loss.item<double>();
-  }
+  // 2. Warm up; the losses must be equal before anything is timed.
+  const std::vector<double> losses =
+      run_block(subject, next_batch, options.warmup_steps, device).losses;
   std::vector<Peer> peers;
-  for (const auto& [name, compile] : {std::pair{"eager", false}, std::pair{"compiled", true}}) {
-    if (compile && !options.compile) continue;
-    Json settings = peer_settings(options, subject, device, exchange);
-    settings["compile"] = compile;
-    const fs::path file = exchange / fmt::format("{}.json", name);
-    write_file_atomically(file, settings.dump(1));
-    Peer peer{name,
-              std::make_unique<PeerProcess>(std::vector<std::string>{
-                  peer_python(), peer_script("mae_peer.py"), file.string()}),
-              {},
-              0};
-    peer.process->read_json();
-    log_info(fmt::format("warming up the {} peer.", name));
-    const double loss = peer.run(options.warmup_steps).first;
-    const double tolerance = settings.at("dtype") == "fp32" ? 1e-4 : 2e-2;
-    if (!(std::abs(loss - our_loss) <= tolerance * std::abs(our_loss))) {
-      throw Error(fmt::format("bench peer: our loss is {}, the {} peer's {}: not the same work.",
-                              our_loss, name, loss));
-    }
+  for (const char* mode : {"eager", "compile"}) {
+    if (std::string(mode) == "compile" && !options.compile) continue;
+    log_info(fmt::format("warming up the {} peer.", mode));
+    Peer peer = start_peer(mode, files / "start.safetensors", precision, device);
+    peer.run(options.warmup_steps);
+    check_same_losses(mode, losses, peer.latest.at("losses"), precision);
+    peer.ready["losses"] = peer.latest.at("losses");
     peers.push_back(std::move(peer));
   }
 
   // 3. Turn by turn.
-  run_block(subject, [&] { return batch; }, options.warmup_steps, device);
   reset_peak_memory(device);
+  double matmul_flops = 0;
   std::vector<double> rates;
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
-    rates.push_back(rate_of(
-        run_block(subject, [&] { return batch; }, options.steps, device), options.batch_size));
+    matmul_flops = std::max(matmul_flops, matmul_rate(options, device));
+    rates.push_back(
+        rate_of(run_block(subject, next_batch, options.steps, device).seconds, options.batch_size));
     for (Peer& peer : peers) {
-      peer.rates.push_back(rate_of(peer.run(options.steps).second, options.batch_size));
+      peer.rates.push_back(rate_of(peer.run(options.steps), options.batch_size));
     }
   }
-  const int64_t our_resident_bytes = peak_resident_bytes();
-  Json result = summary(options, subject, device, rates);
-  result["loss"] = our_loss;
-  result["peak_rss_bytes"] = our_resident_bytes;
+
+  // 4. The result.
+  Json result = summary(options, subject, device, rates, matmul_flops);
+  result["warmup_losses"] = losses;
+  result["peak_rss_bytes"] = peak_resident_bytes();
   for (const Peer& peer : peers) {
-    std::vector<double> ratios;
-    for (size_t i = 0; i < rates.size(); ++i) ratios.push_back(rates[i] / peer.rates[i]);
-    const Spread spread = spread_of(peer.rates);
-    result["peers"][peer.name] = {{"images_per_second", to_json(spread)},
-                                  {"ratio", spread_of(rates).median / spread.median},
-                                  {"ratio_spread", to_json(spread_of(ratios))},
-                                  {"peak_rss_bytes", peer.peak_rss_bytes},
-                                  {"memory_ratio", static_cast<double>(our_resident_bytes) /
-                                                       static_cast<double>(peer.peak_rss_bytes)}};
+    Json of_peer = result_of(peer, rates);
+    if (!result.contains("ratio") || of_peer.at("ratio") < result.at("ratio")) {
+      result["fastest_peer"] = peer.name;
+      result["ratio"] = of_peer.at("ratio");
+    }
+    result["peers"][peer.name] = std::move(of_peer);
   }
   return result;
 }

@@ -25,6 +25,7 @@ struct StepBenchOptions {
   data::DatasetOptions data;         // `real` only
   data::TransformOptions transform;  // `real` only
   bool compile = true;               // `peer`: also torch.compile
+  int64_t seed = 0;                  // of everything random; set by the command
 
   void describe(FieldTable& fields);
 };
@@ -32,16 +33,21 @@ struct StepBenchOptions {
 // One batch of random pixels, again and again: {"images_per_second": {median, minimum, maximum,
 // count}, "step_seconds", "matmul_share" (of the machine's own measured rate), "peak_memory_bytes",
 // "train_gflops_per_image", ...}. The loss is checked to be finite and equal under both operator
-// backends before anything is timed.
+// backends before anything is timed. "matmul_share" compares the FLOPs of the model's matrix
+// products with those that one large product of the same precision reaches on this machine.
 Json bench_syn(const StepBenchOptions& options, c10::Device device);
 
-// The same with images from a dataset, and "data_wait": the share of the time spent on it.
+// The same with images from a dataset, "data_wait": the share of the time spent waiting for it, and
+// "skipped": unusable samples left out (data.skip_bad).
 Json bench_real(const StepBenchOptions& options, c10::Device device);
 
-// The same step in Python (torch and timm), eager and compiled, in turns with ours: same weights,
-// images, masks, threads and dtype. Losses must agree to 1e-4 (float32) before anything is timed.
-// Adds "peers": {eager, compiled}, each with "images_per_second", "ratio" (ours to theirs, of
-// medians), "ratio_spread" (of the blocks, pair by pair) and "peak_rss_bytes".
+// The same step in Python (torch and timm, fused AdamW), eager and compiled, in turns with ours:
+// same weights, images, masks, threads and dtype. Throws Error, before anything is timed, when the
+// losses disagree: the first by 1e-4, those after the warm-up's updates by 1e-3 (float32).
+// Adds "peak_rss_bytes" (of the whole process from its start, VmHWM on both sides), "peers":
+// {eager, compile}, each with "images_per_second", "ratio" (ours to theirs, of medians),
+// "ratio_spread" (of the blocks, pair by pair), "warmup_losses" and "peak_rss_bytes"; and "ratio"
+// to the fastest of them, "fastest_peer".
 Json bench_peer(const StepBenchOptions& options, c10::Device device);
 
 }  // namespace swath::bench

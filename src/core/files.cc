@@ -20,7 +20,7 @@ namespace {
 [[noreturn]] void throw_write_error(const fs::path& path, uint64_t needed_bytes, int error) {
   if (error == ENOSPC || error == EDQUOT) {
     std::error_code ignored;
-    const auto space = fs::space(path.parent_path(), ignored);
+    const auto space = fs::space(path.has_parent_path() ? path.parent_path() : ".", ignored);
     throw Error(fmt::format("the disk is full: {} needs {} more bytes, {} are free.", path.string(),
                             needed_bytes, space.available),
                 "free some space, or choose another place with --set output=DIRECTORY.");

@@ -59,6 +59,23 @@ TEST_F(Files, AFullDiskIsNamed) {
   EXPECT_FALSE(fs::exists(path));
 }
 
+TEST_F(Files, AFullDiskIsMeasuredForARelativePathToo) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  const fs::path old = fs::current_path();
+  fs::current_path(directory_);
+  fs::create_symlink("/dev/full", "d.partial-" + std::to_string(getpid()));
+  std::string message;
+  try {
+    AtomicFileWriter("d").write("x");
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  fs::current_path(old);
+  EXPECT_NE(message.find("disk is full"), std::string::npos) << message;
+  // What std::filesystem says when it could not ask.
+  EXPECT_EQ(message.find(std::to_string(static_cast<uintmax_t>(-1))), std::string::npos) << message;
+}
+
 TEST_F(Files, OutputDirectoriesAreNumberedAndNeverReused) {
   const fs::path old = fs::current_path();
   fs::current_path(directory_);

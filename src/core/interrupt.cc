@@ -1,12 +1,11 @@
 #include "core/interrupt.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
-#include <csignal>
-#include <cstddef>
+#include <thread>
 
 #include "core/error.h"
 
@@ -14,37 +13,36 @@ namespace swath {
 namespace {
 
 std::atomic<int> received_signal{0};
-static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may touch it");
 
-extern "C" void handle_interrupt(int signal) {
-  if (received_signal.exchange(signal) != 0) {
-    // The user asked twice: nothing may hold the process back. The last checkpoint is complete.
-    _exit(128 + signal);
-  }
+constexpr int kWatched[] = {SIGTERM, SIGINT, SIGUSR1};
+
+sigset_t watched_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : kWatched) sigaddset(&signals, number);
+  return signals;
 }
 
-// oneDNN's generated matrix products keep values below the stack pointer, further than the red zone
-// of the ABI: a handler's frame on the same stack destroys them, and the product then writes past
-// its buffers. So handlers get a stack of their own. The kernel gives signals sent to a process to
-// its first thread, which is the one that installs them.
-void install_handler_stack() {
-  static std::array<std::byte, 64 * 1024> memory;
-  stack_t stack{};
-  stack.ss_sp = memory.data();
-  stack.ss_size = memory.size();
-  sigaltstack(&stack, nullptr);
+[[noreturn]] void watch() {
+  const sigset_t signals = watched_signals();
+  while (true) {
+    int number = 0;
+    if (sigwait(&signals, &number) != 0) continue;
+    // The user asked twice: nothing may hold the process back. The last checkpoint is complete.
+    if (received_signal.exchange(number) != 0) _exit(128 + number);
+    received_signal.notify_all();
+  }
 }
 
 }  // namespace
 
-void install_interrupt_handlers() {
-  install_handler_stack();
-  struct sigaction action{};
-  action.sa_handler = handle_interrupt;
-  sigemptyset(&action.sa_mask);
-  // Calls that were interrupted go on by themselves: the flag is looked at between steps.
-  action.sa_flags = SA_RESTART | SA_ONSTACK;
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
+void watch_for_interrupts() {
+  static std::atomic<bool> is_watching{false};
+  const sigset_t signals = watched_signals();
+  // A shell starts background jobs with some of them ignored; those would never arrive.
+  for (const int number : kWatched) signal(number, SIG_DFL);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  if (!is_watching.exchange(true)) std::thread(watch).detach();
 }
 
 int interrupt_signal() { return received_signal.load(std::memory_order_relaxed); }
@@ -53,6 +51,11 @@ void stop_if_interrupted(std::string_view what) {
   if (const int signal = interrupt_signal(); signal != 0) {
     throw Error(fmt::format("{}: stopped by signal {}.", what, signal));
   }
+}
+
+void send_interrupt(int signal) {
+  kill(getpid(), signal);
+  received_signal.wait(0);
 }
 
 void clear_interrupt() { received_signal.store(0); }

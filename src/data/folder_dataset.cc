@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <ranges>
 #include <set>
 #include <utility>
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/log.h"
 
 namespace swath::data {
 namespace fs = std::filesystem;
@@ -46,12 +48,39 @@ bool has_image_extension(std::string_view file_name) {
   return std::find(kKnown.begin(), kKnown.end(), extension) != kKnown.end();
 }
 
+struct FolderDataset::Skipped {
+  std::map<std::string, int64_t> by_extension;
+  std::set<std::string> folders;  // that hold such files: "" or "river/deep/"
+  std::string example;
+
+  void add(const std::string& prefix, const std::string& file_name) {
+    const std::string extension = fs::path(file_name).extension().string();
+    ++by_extension[extension.empty() ? "(none)" : extension];
+    folders.insert(prefix);
+    const std::string name = prefix + file_name;
+    if (example.empty() || name < example) example = name;
+  }
+
+  void log(const fs::path& root) const {
+    if (by_extension.empty()) return;
+    std::string counts;
+    for (const auto& [extension, count] : by_extension) {
+      counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, extension);
+    }
+    log_warning(
+        fmt::format("data: files of {} that are no images by their extension are left out: "
+                    "{} (such as {}).",
+                    root.string(), counts, example));
+  }
+};
+
 FolderDataset::FolderDataset(fs::path root, FolderLabels labels) : root_(std::move(root)) {
   if (!fs::is_directory(root_)) {
     throw UsageError(fmt::format("data: {} is not a folder.", root_.string()),
                      "give the folder of images with --data.root=FOLDER.");
   }
-  scan(root_, "", 0);
+  Skipped skipped;
+  scan(root_, "", 0, &skipped);
   if (index_.size() == 0) {
     if (fs::is_empty(root_)) {
       throw UsageError(fmt::format("data: the folder {} is empty.", root_.string()),
@@ -64,9 +93,12 @@ FolderDataset::FolderDataset(fs::path root, FolderLabels labels) : root_(std::mo
   }
   index_.sort();
   assign_labels(labels);
+  if (!class_names_.empty()) check_class_folders(labels, skipped);
+  skipped.log(root_);
 }
 
-void FolderDataset::scan(const fs::path& directory, const std::string& prefix, int depth) {
+void FolderDataset::scan(const fs::path& directory, const std::string& prefix, int depth,
+                         Skipped* skipped) {
   if (depth > kDeepestFolder) {
     throw UsageError(fmt::format("data: folders below {} are nested more than {} deep: {}.",
                                  root_.string(), kDeepestFolder, directory.string()),
@@ -79,9 +111,11 @@ void FolderDataset::scan(const fs::path& directory, const std::string& prefix, i
     if (file_name.starts_with('.') || file_name == "__MACOSX") continue;
     std::error_code ignored;  // a broken link is neither a folder nor, by its name, hidden
     if (entry->is_directory(ignored)) {
-      scan(entry->path(), prefix + file_name + "/", depth + 1);
+      scan(entry->path(), prefix + file_name + "/", depth + 1, skipped);
     } else if (has_image_extension(file_name)) {
       index_.add(prefix + file_name);
+    } else {
+      skipped->add(prefix, file_name);
     }
   }
   if (error) {
@@ -129,6 +163,28 @@ void FolderDataset::assign_labels(FolderLabels labels) {
   }
   for (int64_t i = 0; i < index_.size(); ++i) {
     index_.set_label(i, classes.find(class_of(index_.name(i)))->second);
+  }
+}
+
+bool FolderDataset::holds_image_below(std::string_view prefix) const {
+  const auto places = std::views::iota(int64_t{0}, size());
+  const auto found = std::ranges::lower_bound(places, prefix, {},
+                                              [this](int64_t index) { return index_.name(index); });
+  return found != places.end() && index_.name(*found).starts_with(prefix);
+}
+
+// A class whose images all have an extension that is not known would be missing from the labels.
+void FolderDataset::check_class_folders(FolderLabels labels, const Skipped& skipped) const {
+  for (const std::string& folder : skipped.folders) {
+    if (folder.empty()) continue;
+    const std::string prefix =
+        labels == FolderLabels::kTop ? folder.substr(0, folder.find('/') + 1) : folder;
+    if (holds_image_below(prefix)) continue;
+    throw UsageError(
+        fmt::format("data: the class folder {} holds files and no image (jpg, jpeg, png, tif, "
+                    "tiff, npy, jp2).",
+                    (root_ / prefix.substr(0, prefix.size() - 1)).string()),
+        "convert its images, or move the folder away.");
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "data/dataset.h"
@@ -21,12 +22,12 @@ enum class FolderLabels {
   kNone,
 };
 
-// Samples are sorted by their path below the root. Files and folders that start with a dot, and
-// files of other extensions, are not looked at.
+// Samples are sorted by their path below the root. Files and folders that start with a dot are not
+// looked at; files of other extensions are counted in one warning.
 class FolderDataset : public Dataset {
  public:
   // Throws UsageError: not a folder; no image in it; images both beside and inside class folders;
-  // train and test folders taken for classes.
+  // a class folder that holds files and no image; train and test folders taken for classes.
   FolderDataset(std::filesystem::path root, FolderLabels labels);
 
   int64_t size() const override { return index_.size(); }
@@ -36,8 +37,12 @@ class FolderDataset : public Dataset {
   std::string description() const override;
 
  private:
-  void scan(const std::filesystem::path& directory, const std::string& prefix, int depth);
+  struct Skipped;  // files that are no images by their extension
+  void scan(const std::filesystem::path& directory, const std::string& prefix, int depth,
+            Skipped* skipped);
   void assign_labels(FolderLabels labels);
+  bool holds_image_below(std::string_view prefix) const;
+  void check_class_folders(FolderLabels labels, const Skipped& skipped) const;
 
   std::filesystem::path root_;
   NameIndex index_;

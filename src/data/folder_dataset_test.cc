@@ -99,6 +99,39 @@ TEST(FolderDataset, FolderWithoutImages) {
   EXPECT_CONTAINS(message, root.path().string());
 }
 
+TEST(FolderDataset, FilesOfOtherExtensionsAreCounted) {
+  TemporaryDirectory root;
+  write_chip(root / "river/a.npy", 1);
+  test::write_text(root / "river/b.bmp", "x");
+  test::write_text(root / "river/deep/c.bmp", "x");
+  test::write_text(root / "README", "x");
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(FolderDataset(root.path(), FolderLabels::kTop).size(), 1);
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_CONTAINS(log, "1 (none), 2 .bmp (such as README)");
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1);
+}
+
+TEST(FolderDataset, AClassFolderWithoutImages) {
+  TemporaryDirectory root;
+  write_chip(root / "train/river/a.npy", 1);
+  write_chip(root / "train/city/a.npy", 1);
+  std::filesystem::create_directories(root / "train/empty");
+  test::write_text(root / "train/readme.txt", "not in a class folder");
+  const auto open = [&](const char* below, FolderLabels labels) {
+    return FolderDataset(root / below, labels);
+  };
+  EXPECT_EQ(open("train", FolderLabels::kTop).size(), 2);
+  EXPECT_EQ(open("", FolderLabels::kLeaf).size(), 2);
+  test::write_text(root / "train/forest/deep/b.bmp", "x");
+  const std::string message = message_of<UsageError>([&] { open("train", FolderLabels::kTop); });
+  EXPECT_CONTAINS(message, "train/forest holds files and no image");
+  EXPECT_CONTAINS(message, "HINT");
+  EXPECT_CONTAINS(message_of<UsageError>([&] { open("", FolderLabels::kLeaf); }),
+                  "train/forest/deep holds files");
+  EXPECT_EQ(open("train", FolderLabels::kNone).size(), 2);
+}
+
 TEST(FolderDataset, ImagesBesideClassFolders) {
   TemporaryDirectory root;
   write_chip(root / "a.npy", 1);

@@ -75,8 +75,7 @@ Json inspect_dataset(const InspectOptions& options) {
       ImageReader reader(source);
       look.info = reader.info();
       Image image;
-      reader.read(decode, &image);
-      look.statistics.add(image, source.name);
+      look.statistics.add(reader, decode, source.name, &image);
       look.longitude_latitude = dataset->sample(index).longitude_latitude;
       if (!look.longitude_latitude) look.longitude_latitude = center_of(look.info);
     } catch (const BadSample& error) {

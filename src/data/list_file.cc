@@ -34,7 +34,9 @@ void check_stored_checksum(const fs::path& path, std::string_view text) {
   if (!fs::exists(split_path)) return;
   const Json split = Json::parse(read_file(split_path), nullptr, /*allow_exceptions=*/false);
   if (!split.is_object() || !split.contains("lists")) return;
-  for (const Json& list : split["lists"]) {
+  Json lists = split["lists"];
+  if (split.contains("probe_images")) lists.push_back(split["probe_images"]);
+  for (const Json& list : lists) {
     if (list.value("file", "") != path.filename().string()) continue;
     const std::string found = sha256_hex(text);
     if (list.value("sha256", "") == found) return;

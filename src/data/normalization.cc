@@ -51,8 +51,8 @@ BandNormalization compute_normalization(const Dataset& dataset,
               count == size ? i : static_cast<int64_t>(order(static_cast<uint64_t>(i)));
           try {
             const ImageSource source = dataset.source(index, &scratch);
-            ImageReader(source).read(decode, &image);
-            of_group[static_cast<size_t>(group)].add(image, source.name);
+            ImageReader reader(source);
+            of_group[static_cast<size_t>(group)].add(reader, decode, source.name, &image);
           } catch (const BadSample& error) {
             if (!options.skip_bad) throw;
             log_warning(error.message() + " It is left out.");

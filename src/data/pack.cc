@@ -59,6 +59,31 @@ std::vector<std::byte> bytes_of(const ImageSource& source) {
   return {begin, begin + text.size()};
 }
 
+RecordEncoding choose_encoding(const PackOptions& options, const ImageInfo& first) {
+  const bool is_raw = first.format == "RECORD";
+  RecordEncoding encoding = RecordEncoding::kRaw;
+  if (options.encoding == "file") encoding = RecordEncoding::kFile;
+  if (options.encoding == "lz4") encoding = RecordEncoding::kLz4;
+  if (options.encoding == "auto" && !is_raw &&
+      (first.format == "JPEG" || options.format != "shards") && options.bands.empty()) {
+    encoding = RecordEncoding::kFile;
+  }
+  if (encoding == RecordEncoding::kFile && is_raw) {
+    throw UsageError(
+        "pack: the samples are pixels, not encoded images: encoding=file cannot keep "
+        "them.",
+        "use --encoding=raw or lz4.");
+  }
+  if (encoding == RecordEncoding::kFile && !options.bands.empty()) {
+    throw UsageError("pack: bands cannot be selected while the files are kept as they are.",
+                     "use --encoding=raw or lz4.");
+  }
+  if (encoding == RecordEncoding::kLz4 && options.format != "shards") {
+    throw UsageError(fmt::format("pack: encoding=lz4 is for shards, not for {}.", options.format));
+  }
+  return encoding;
+}
+
 Prepared prepare(const Dataset& dataset, int64_t index, const PackOptions& options,
                  const Kind& kind, bool is_first) {
   Prepared prepared;
@@ -73,8 +98,15 @@ Prepared prepare(const Dataset& dataset, int64_t index, const PackOptions& optio
   Image image;
   DecodeOptions decode;
   decode.bands = options.bands;
-  reader.read(decode, &image);
-  prepared.statistics.add(image, source.name);  // refuses NaN and infinite pixels
+  const RecordEncoding encoding =
+      is_first ? choose_encoding(options, prepared.info) : kind.encoding;
+  const bool keeps_file = encoding == RecordEncoding::kFile && !source.raw;
+  if (keeps_file) {  // its pixels are only looked at, so it may be larger than memory
+    prepared.statistics.add(reader, decode, source.name, &image);
+  } else {
+    reader.read(decode, &image);
+    prepared.statistics.add(image, source.name);  // refuses NaN and infinite pixels
+  }
   if (!prepared.sample.longitude_latitude) {
     prepared.sample.longitude_latitude = center_of(prepared.info);
   }
@@ -106,37 +138,12 @@ Prepared prepare(const Dataset& dataset, int64_t index, const PackOptions& optio
              "convert the images to one type, or leave the others out with --skip-bad.");
     }
   }
-  if (kind.encoding == RecordEncoding::kFile && !source.raw) {
+  if (keeps_file) {
     prepared.bytes = bytes_of(source);
   } else {
     prepared.bytes = std::move(image.pixels);
   }
   return prepared;
-}
-
-RecordEncoding choose_encoding(const PackOptions& options, const ImageInfo& first) {
-  const bool is_raw = first.format == "RECORD";
-  RecordEncoding encoding = RecordEncoding::kRaw;
-  if (options.encoding == "file") encoding = RecordEncoding::kFile;
-  if (options.encoding == "lz4") encoding = RecordEncoding::kLz4;
-  if (options.encoding == "auto" && !is_raw &&
-      (first.format == "JPEG" || options.format != "shards") && options.bands.empty()) {
-    encoding = RecordEncoding::kFile;
-  }
-  if (encoding == RecordEncoding::kFile && is_raw) {
-    throw UsageError(
-        "pack: the samples are pixels, not encoded images: encoding=file cannot keep "
-        "them.",
-        "use --encoding=raw or lz4.");
-  }
-  if (encoding == RecordEncoding::kFile && !options.bands.empty()) {
-    throw UsageError("pack: bands cannot be selected while the files are kept as they are.",
-                     "use --encoding=raw or lz4.");
-  }
-  if (encoding == RecordEncoding::kLz4 && options.format != "shards") {
-    throw UsageError(fmt::format("pack: encoding=lz4 is for shards, not for {}.", options.format));
-  }
-  return encoding;
 }
 
 RecordLayout layout_of(const PackOptions& options, const Kind& kind, const Dataset& dataset) {
@@ -308,14 +315,31 @@ class TarSink : public Sink {
   std::set<std::string> keys_;
 };
 
+// Writes into OUTPUT.partial (or OUTPUT/.partial where the folder is there already), so that what
+// an error leaves is never taken for the whole.
 class FolderSink : public Sink {
  public:
   FolderSink(const PackOptions& options, RecordEncoding encoding)
-      : directory_(options.output), encoding_(encoding) {
+      : directory_(fs::weakly_canonical(options.output)), encoding_(encoding) {
+    if (!directory_.has_filename()) directory_ = directory_.parent_path();
     if (fs::exists(directory_) && !fs::is_empty(directory_) && !options.overwrite) {
       throw UsageError(fmt::format("output {} is not empty.", options.output),
                        "choose another output, or write over it with --overwrite.");
     }
+    staging_ = fs::exists(directory_) ? directory_ / ".partial"
+                                      : fs::path(directory_.string() + ".partial");
+    if (fs::exists(staging_)) {
+      throw UsageError(fmt::format("{} is there, the rest of an interrupted call or of one that "
+                                   "still runs.",
+                                   staging_.string()),
+                       "remove it when nothing writes into it any more.");
+    }
+    fs::create_directories(staging_);
+  }
+
+  ~FolderSink() override {
+    std::error_code ignored;
+    fs::remove_all(staging_, ignored);
   }
 
   void add(const Prepared& prepared) override {
@@ -327,38 +351,57 @@ class FolderSink : public Sink {
     const std::string bytes = encoding_ == RecordEncoding::kFile
                                   ? std::string(text_of(prepared.bytes))
                                   : npy_bytes(prepared);
-    write_file(directory_ / name, bytes);
+    write_file(staging_ / name, bytes);
     bytes_ += bytes.size();
   }
 
   void finish(Json* report) override {
+    if (!fs::exists(directory_)) {
+      fs::rename(staging_, directory_);
+    } else {
+      for (const std::string& name : names_) {
+        fs::create_directories((directory_ / name).parent_path());
+        fs::rename(staging_ / name, directory_ / name);
+      }
+    }
     (*report)["shards"] = names_.size();
     (*report)["bytes"] = bytes_;
   }
 
  private:
-  // Renamed into place, but not flushed one by one: a flush per file would take hours for a
-  // million.
+  // Not flushed one by one: a flush per file would take hours for a million.
   static void write_file(const fs::path& path, const std::string& bytes) {
     fs::create_directories(path.parent_path());
-    const fs::path temporary = path.string() + ".partial";
-    std::ofstream file(temporary, std::ios::binary);
+    std::ofstream file(path, std::ios::binary);
     file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     file.close();
     if (!file) {
-      std::error_code ignored;
-      fs::remove(temporary, ignored);
       throw Error(fmt::format("cannot write {} ({} bytes).", path.string(), bytes.size()),
                   "look at the free space and the permissions of the folder.");
     }
-    fs::rename(temporary, path);
   }
 
   fs::path directory_;
+  fs::path staging_;
   RecordEncoding encoding_;
   std::set<std::string> names_;
   uint64_t bytes_ = 0;
 };
+
+bool lies_in(const fs::path& path, const fs::path& folder) {
+  return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first ==
+         folder.end();
+}
+
+// What is packed must not be written over, nor be read back as a part of itself.
+void check_output(const PackOptions& options) {
+  const fs::path root = fs::weakly_canonical(options.data.root);
+  const fs::path output = fs::weakly_canonical(options.output);
+  if (!lies_in(output, root) && !lies_in(root, output)) return;
+  throw UsageError(fmt::format("pack: the output {} and the data set {} lie in one another.",
+                               options.output, options.data.root),
+                   "give an --output beside the data set.");
+}
 
 std::unique_ptr<Sink> make_sink(const PackOptions& options, const Kind& kind,
                                 const Dataset& dataset) {
@@ -398,6 +441,7 @@ Json pack_dataset(const PackOptions& options) {
     throw UsageError("pack: no output.", "give one with --output FOLDER.");
   }
   const std::unique_ptr<Dataset> dataset = open_dataset(options.data);
+  check_output(options);
   Kind kind;
   std::unique_ptr<Sink> sink;
   int64_t skipped = 0;

@@ -33,8 +33,9 @@ struct PackOptions {
 };
 
 // Every image is decoded once, so nothing unusable gets in: with data.skip_bad such samples are
-// counted, listed and left out, else the first one (in the dataset's order) stops it. Records keep
-// the order, names, labels and coordinates of the dataset. Returns
+// counted, listed and left out, else the first one (in the dataset's order) stops it. On any error
+// the output is what it was before. Records keep the order, names, labels and coordinates of the
+// dataset. Throws UsageError when output and data.root are the same or lie in one another. Returns
 //   {"output", "format", "encoding", "records", "labelled", "bytes", "shards", "skipped",
 //    "skipped_names", "sha256"} (of the manifest or archive)
 Json pack_dataset(const PackOptions& options);

@@ -75,6 +75,74 @@ TEST(Pack, ManyThreadsGiveTheSameBytes) {
   EXPECT_EQ(pack_dataset(options)["sha256"], one["sha256"]);
 }
 
+TEST(Pack, TheDataSetIsNeverTheOutput) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 2, 5);
+  pack_dataset(options_for(root));
+  const std::string manifest = read_file(root / "out/manifest.json");
+  fs::create_directory_symlink(root / "out", root / "link");
+  for (const char* output : {"out", "out/", "images/../out", "link", "out/packed", ""}) {
+    SCOPED_TRACE(output);
+    for (const char* data : {"out", "out/", "link"}) {
+      PackOptions options;
+      options.data.root = root / data;
+      options.output = root / output;
+      options.overwrite = true;
+      EXPECT_CONTAINS(message_of<UsageError>([&] { pack_dataset(options); }), "in one another");
+    }
+  }
+  EXPECT_EQ(read_file(root / "out/manifest.json"), manifest);
+  EXPECT_EQ(open(root / "out")->size(), 10);
+  // A name that only begins alike is another folder.
+  PackOptions options = options_for(root);
+  options.output = root / "images_packed";
+  EXPECT_EQ(pack_dataset(options)["records"], 10);
+}
+
+TEST(Pack, AFailedOverwriteLeavesTheOldShards) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 2, 5);
+  PackOptions options = options_for(root);
+  pack_dataset(options);
+  const std::string manifest = read_file(root / "out/manifest.json");
+  write_chip(root / "images/b/larger.npy", 5, 9);
+  options.overwrite = true;
+  message_of<BadSample>([&] { pack_dataset(options); });
+  EXPECT_EQ(read_file(root / "out/manifest.json"), manifest);
+  EXPECT_EQ(open(root / "out")->size(), 10);
+}
+
+TEST(Pack, AFailedFolderLeavesNothing) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 2, 5);
+  write_chip(root / "images/b/larger.npy", 5, 9);
+  PackOptions options = options_for(root);
+  options.format = "folder";
+  options.encoding = "raw";
+  options.output += "/";  // as shells complete it
+  message_of<BadSample>([&] { pack_dataset(options); });
+  EXPECT_FALSE(fs::exists(root / "out"));
+  EXPECT_FALSE(fs::exists(root / "out.partial"));
+  test::write_text(root / "out/a/chip0.npy", "old");
+  options.overwrite = true;
+  message_of<BadSample>([&] { pack_dataset(options); });
+  EXPECT_EQ(read_file(root / "out/a/chip0.npy"), "old");
+  EXPECT_FALSE(fs::exists(root / "out/.partial"));
+  fs::remove(root / "images/b/larger.npy");
+  pack_dataset(options);
+  EXPECT_FALSE(fs::exists(root / "out/.partial"));
+  expect_same_samples(*open(root / "images"), *open(root / "out"));
+  fs::remove_all(root / "out");
+  pack_dataset(options);
+  EXPECT_FALSE(fs::exists(root / "out.partial"));
+  expect_same_samples(*open(root / "images"), *open(root / "out"));
+  // What another call may still be writing is left alone.
+  fs::remove_all(root / "out");
+  test::write_text(root / "out.partial/a/chip0.npy", "half");
+  EXPECT_CONTAINS(message_of<UsageError>([&] { pack_dataset(options); }), "out.partial");
+  EXPECT_TRUE(fs::exists(root / "out.partial/a/chip0.npy"));
+}
+
 TEST(Pack, SelectsAndNamesBands) {
   TemporaryDirectory root;
   write_class_folders(root / "images", 1, 4, 8, 6);

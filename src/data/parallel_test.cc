@@ -15,6 +15,9 @@
 namespace swath::data {
 namespace {
 
+// Before any other thread is started.
+[[maybe_unused]] const bool kIsWatching = (watch_for_interrupts(), true);
+
 TEST(Parallel, CallsEveryIndexOnce) {
   for (const int64_t threads : {1, 2, 7}) {
     std::vector<std::atomic<int>> calls(1000);
@@ -38,13 +41,12 @@ TEST(Parallel, RethrowsTheErrorOfTheSmallestIndex) {
 }
 
 TEST(Parallel, StopsAtASignal) {
-  install_interrupt_handlers();
   std::atomic<int> calls{0};
   // The other thread may have started one item before the signal arrives: it waits for the signal,
   // so that the count does not depend on the speed of either thread.
   const auto body = [&](int64_t) {
     const int call = ++calls;
-    if (call == 10) std::raise(SIGTERM);
+    if (call == 10) send_interrupt(SIGTERM);
     while (call > 10 && interrupt_signal() == 0) std::this_thread::yield();
   };
   EXPECT_THROW(parallel_for(1000, 2, body), Error);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "core/error.h"
@@ -16,9 +17,20 @@ namespace {
 constexpr const char* kFormat = "swath-record-shards";
 constexpr int64_t kManifestVersion = 1;
 
-// What an interrupted writer leaves: shards without a manifest, and files never published.
-bool is_left_over(const fs::path& path) {
-  return path.extension() == kShardExtension ||
+constexpr const char* kStagingName = ".partial";
+
+// "shard-00042.shard": the names this writer gives, and the only shards it ever removes.
+bool is_own_shard(const fs::path& path) {
+  const std::string name = path.filename().string();
+  constexpr std::string_view kPrefix = "shard-";
+  if (!name.starts_with(kPrefix) || path.extension() != kShardExtension) return false;
+  const std::string number = path.stem().string().substr(kPrefix.size());
+  return number.size() >= 5 && number.find_first_not_of("0123456789") == std::string::npos;
+}
+
+// Of the set that was there, or of an interrupted writer.
+bool is_replaced(const fs::path& path) {
+  return is_own_shard(path) ||
          path.filename().string().find(".shard.partial-") != std::string::npos;
 }
 
@@ -30,7 +42,6 @@ struct ShardSetWriter::State {
   ShardSetOptions options;
   std::unique_ptr<RecordShardWriter> shard;
   fs::path shard_path;
-  std::vector<fs::path> published;
   Json shards = Json::array();
   int64_t records = 0;
   int64_t labelled = 0;
@@ -61,13 +72,31 @@ struct ShardSetWriter::State {
     of_set.merge(of_shard);
     of_shard = BandStatistics();
     shard.reset();
-    published.push_back(shard_path);
     const uint64_t file_bytes = fs::file_size(shard_path);
     bytes += file_bytes;
     shards.push_back({{"file", shard_path.filename().string()},
                       {"records", count},
                       {"bytes", file_bytes},
                       {"sha256", sha256_hex_of_file(shard_path)}});
+  }
+
+  fs::path staging() const { return directory / kStagingName; }
+
+  // The old set goes only now that the new one is complete. The manifest is removed first: until
+  // there is one again, the folder counts as interrupted.
+  void replace_set() {
+    fs::remove(directory / kManifestName);
+    sync_directory(directory);
+    std::vector<fs::path> old;
+    for (const auto& entry : fs::directory_iterator(directory)) {
+      if (is_replaced(entry.path())) old.push_back(entry.path());
+    }
+    for (const fs::path& path : old) fs::remove(path);
+    for (const Json& shard : shards) {
+      const auto file = shard["file"].get<std::string>();
+      fs::rename(staging() / file, directory / file);
+    }
+    fs::remove(staging());
   }
 };
 
@@ -81,28 +110,31 @@ ShardSetWriter::ShardSetWriter(fs::path directory, RecordLayout layout, ShardSet
   if (fs::exists(folder) && !fs::is_directory(folder)) {
     throw UsageError(fmt::format("output {} is a file, not a folder.", folder.string()));
   }
-  fs::create_directories(folder);
   const fs::path manifest = folder / kManifestName;
   if (fs::exists(manifest)) {
     if (!state_->options.overwrite) {
       throw UsageError(fmt::format("output {} already holds record shards.", folder.string()),
                        "choose another output, or replace them with --overwrite.");
     }
-    read_manifest(manifest);  // refuses to delete a manifest.json that is not ours
-    fs::remove(manifest);     // first: from here on the set counts as incomplete
+    read_manifest(manifest);  // refuses to replace a manifest.json that is not ours
   }
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (is_left_over(entry.path())) fs::remove(entry.path());
+  if (fs::exists(folder) && !state_->options.overwrite) {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      if (entry.path().extension() != kShardExtension || is_own_shard(entry.path())) continue;
+      throw UsageError(fmt::format("output {} holds another shard: {}.", folder.string(),
+                                   entry.path().filename().string()),
+                       "choose another output, or write beside it with --overwrite.");
+    }
   }
+  fs::remove_all(state_->staging());  // of an interrupted writer
+  fs::create_directories(state_->staging());
 }
 
 ShardSetWriter::~ShardSetWriter() {
   if (state_->is_finished) return;
   state_->shard.reset();
-  for (const fs::path& path : state_->published) {
-    std::error_code ignored;
-    fs::remove(path, ignored);
-  }
+  std::error_code ignored;
+  fs::remove_all(state_->staging(), ignored);
 }
 
 void ShardSetWriter::add(const Record& record, const BandStatistics* statistics) {
@@ -113,7 +145,7 @@ void ShardSetWriter::add(const Record& record, const BandStatistics* statistics)
   }
   if (!state.shard) {
     state.shard_path =
-        state.directory / fmt::format("shard-{:05}{}", state.shards.size(), kShardExtension);
+        state.staging() / fmt::format("shard-{:05}{}", state.shards.size(), kShardExtension);
     state.shard = std::make_unique<RecordShardWriter>(state.shard_path, state.layout);
   }
   state.shard->add(record);
@@ -128,6 +160,7 @@ Json ShardSetWriter::finish() {
     throw UsageError(fmt::format("no record to write into {}.", state.directory.string()));
   }
   state.close_shard();
+  state.replace_set();
   Json manifest = {
       {"format", kFormat},
       {"version", kManifestVersion},

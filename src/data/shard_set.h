@@ -27,21 +27,22 @@ struct ShardSetOptions {
   std::string source;
 };
 
-// Writes shard-00000.shard, shard-00001.shard ... and then the manifest. Not thread-safe.
+// Writes shard-00000.shard, shard-00001.shard ... into the folder `.partial` below the output,
+// which finish() empties into its place, and then the manifest. Not thread-safe.
 class ShardSetWriter {
  public:
-  // Throws UsageError when the folder holds a set already and `overwrite` is off, or holds files of
-  // another kind. What an interrupted writer left there is removed.
+  // Throws UsageError when the folder holds a set already, or shards of other names, and
+  // `overwrite` is off; throws Error for a manifest.json that is not ours.
   ShardSetWriter(std::filesystem::path directory, RecordLayout layout, ShardSetOptions options);
-  // Without finish(), the shards written so far are removed.
+  // Without finish(), what was written is removed and the folder holds what it held before.
   ~ShardSetWriter();
 
   // `statistics` are those of the record's pixels, where the caller has them; raw and lz4 records
   // are counted here otherwise. They end in the metadata of each shard and, merged, in the
   // manifest. Throws BadSample for NaN and infinite pixels.
   void add(const Record& record, const BandStatistics* statistics = nullptr);
-  // Publishes the last shard and the manifest, and returns the manifest. Throws UsageError when
-  // there is no record.
+  // Replaces the old set, or what an interrupted writer left, by the new one and returns its
+  // manifest. Files of other names stay. Throws UsageError when there is no record.
   Json finish();
 
  private:

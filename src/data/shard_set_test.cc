@@ -80,17 +80,50 @@ TEST(ShardSet, InterruptedWriterLeavesNoSet) {
   {
     ShardSetWriter writer(root / "set", layout_of(3), {4096 + 700, false, ""});
     add_records(writer, 0, 10, 3);
-    EXPECT_TRUE(is_shard_set(root / "set"));  // a first shard is there, the manifest is not
-    EXPECT_CONTAINS(message_of<UsageError>([&] { ShardDataset(root / "set"); }), "interrupted");
+    EXPECT_FALSE(is_shard_set(root / "set"));
   }
   EXPECT_TRUE(fs::is_empty(root / "set"));
   // What a killed writer leaves is removed by the next.
   test::write_text(root / "set/shard-00007.shard", "rest");
   test::write_text(root / "set/shard-00008.shard.partial-1", "rest");
+  test::write_text(root / "set/.partial/shard-00009.shard", "rest");
+  EXPECT_TRUE(is_shard_set(root / "set"));
+  EXPECT_CONTAINS(message_of<UsageError>([&] { ShardDataset(root / "set"); }), "interrupted");
   write_set(root / "set", 3);
   EXPECT_FALSE(fs::exists(root / "set/shard-00007.shard"));
   EXPECT_FALSE(fs::exists(root / "set/shard-00008.shard.partial-1"));
+  EXPECT_FALSE(fs::exists(root / "set/.partial"));
   EXPECT_EQ(ShardDataset(root / "set").size(), 3);
+}
+
+TEST(ShardSet, AnUnfinishedReplacementLeavesTheOldSet) {
+  TemporaryDirectory root;
+  write_set(root / "set", 20, 4096 + 1500);
+  const int64_t size = ShardDataset(root / "set").size();
+  const std::string manifest = read_file(root / "set/manifest.json");
+  {
+    ShardSetWriter writer(root / "set", layout_of(3), {4096 + 700, true, ""});
+    add_records(writer, 0, 10, 3);
+    EXPECT_EQ(ShardDataset(root / "set").size(), size);
+  }
+  EXPECT_EQ(read_file(root / "set/manifest.json"), manifest);
+  EXPECT_EQ(ShardDataset(root / "set").size(), size);
+  EXPECT_FALSE(fs::exists(root / "set/.partial"));
+}
+
+TEST(ShardSet, ShardsOfOtherNamesAreNeverRemoved) {
+  TemporaryDirectory root;
+  for (const char* name : {"mine.shard", "shard-1.shard", "shard-0000x.shard"}) {
+    SCOPED_TRACE(name);
+    const fs::path folder = root / (std::string("of_") + name);
+    test::write_text(folder / name, "precious");
+    EXPECT_CONTAINS(message_of<UsageError>([&] { write_set(folder, 3); }), name);
+    ShardSetWriter writer(folder, layout_of(3), {1 << 20, true, ""});
+    add_records(writer, 0, 5, 3);
+    writer.finish();
+    EXPECT_EQ(ShardDataset(folder).size(), 5);
+    EXPECT_EQ(read_file(folder / name), "precious");
+  }
 }
 
 TEST(ShardSet, OverwritesOnlyWhenAsked) {

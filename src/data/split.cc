@@ -27,6 +27,8 @@ namespace {
 
 constexpr const char* kFormat = "swath-split";
 constexpr const char* kContentsName = "contents.sha256";
+constexpr const char* kProbeImagesName = "probe_images.txt";
+constexpr int64_t kMillionAidImages = 10'000;  // labelled ones: the set's own training part
 constexpr size_t kMostListed = 100;
 
 struct Sides {
@@ -36,6 +38,16 @@ struct Sides {
 };
 
 SplitOptions with_preset(SplitOptions options) {
+  const SplitOptions plain;
+  if (!options.preset.empty() && (options.train_ratio != plain.train_ratio ||
+                                  options.train_per_class != plain.train_per_class ||
+                                  options.train_total != plain.train_total)) {
+    throw UsageError(
+        fmt::format("split: the preset {} sets the share for training, and train_ratio, "
+                    "train_per_class or train_total sets it as well.",
+                    options.preset),
+        "leave out --preset, or the numbers.");
+  }
   if (options.preset == "ucm") {
     options.train_ratio = 0.5;
   } else if (options.preset == "aid") {
@@ -363,6 +375,13 @@ Json make_split(const SplitOptions& requested) {
     throw UsageError(fmt::format("split: {} has no classes.", dataset->description()),
                      "use one folder per class, a list `name class index`, or --by location.");
   }
+  const bool is_millionaid = options.preset == "millionaid";
+  if (is_millionaid && dataset->size() != kMillionAidImages) {
+    throw UsageError(
+        fmt::format("split: the preset millionaid is for the set's {} labelled images, {} has {}.",
+                    kMillionAidImages, dataset->description(), dataset->size()),
+        "give the folder or list of those; --train_total 1000 splits another set.");
+  }
   const fs::path directory(options.output);
   if (fs::exists(directory / "split.json") && !options.overwrite) {
     throw UsageError(fmt::format("output {} already holds a split.", directory.string()),
@@ -377,6 +396,7 @@ Json make_split(const SplitOptions& requested) {
   Json lists = Json::array();
   int64_t crossing = 0;
   Json first_counts;
+  std::set<int64_t> probed;
   const std::string tag = ratio_tag(options);
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
     const int64_t seed = options.first_seed + repeat;
@@ -409,6 +429,10 @@ Json make_split(const SplitOptions& requested) {
                        {"sha256", sha256_hex(text)}});
       if (options.by == "location") lists.back()["left_out_in_margin"] = sides.in_margin;
       texts.emplace(file, text);
+    }
+    if (is_millionaid) {
+      probed.insert(sides.train.begin(), sides.train.end());
+      probed.insert(sides.test.begin(), sides.test.end());
     }
     if (repeat == 0) first_counts = {train_list.names.size(), test_list.names.size()};
   }
@@ -448,6 +472,14 @@ Json make_split(const SplitOptions& requested) {
     split["margin_degrees"] = options.margin_degrees;
     split["train_ratio"] = options.train_ratio;
   }
+  if (is_millionaid) {
+    ListFile names;
+    for (const int64_t index : probed) names.names.add(dataset->sample(index).name);
+    const std::string text = list_file_text(names);
+    split["probe_images"] = {
+        {"file", kProbeImagesName}, {"images", names.names.size()}, {"sha256", sha256_hex(text)}};
+    texts.emplace(kProbeImagesName, text);
+  }
 
   fs::create_directories(directory);
   // From here to the end the directory counts as no split.
@@ -482,6 +514,7 @@ Json check_split(const fs::path& directory, const Dataset& dataset, int64_t work
   }
 
   // 2. The lists: unchanged, disjoint, of known files.
+  if (split.contains("probe_images")) read_stored(directory, split["probe_images"]);
   const auto duplicates = groups_of_duplicates(hashes);
   std::map<int64_t, std::map<std::string, std::unordered_set<int64_t>>> sides_of_seed;
   for (const Json& entry : split["lists"]) {

@@ -7,6 +7,9 @@
 // What a split directory holds:
 //   train_labels_55_0.txt, valid_labels_55_0.txt   lists as RVSA writes them, `name class index`;
 //                                                  55 = train and test share in tenths, 0 = repeat
+//   probe_images.txt                               with the preset millionaid: names of all images
+//                                                  in the lists, to keep them out of pretraining
+//                                                  (data.exclude_list)
 //   contents.sha256                                `<sha256>  <name>` of every sample's bytes, as
 //                                                  sha256sum writes it
 //   split.json                                     rule, counts, SHA-256 of each file; written last
@@ -26,8 +29,8 @@ namespace swath::data {
 struct SplitOptions {
   DatasetOptions data;
   std::string output;
-  // ucm (50 % train), aid (20 %), nwpu (10 %), millionaid (1,000 of 10,000, random over classes);
-  // empty: the numbers below.
+  // ucm (50 % train), aid (20 %), nwpu (10 %), millionaid (1,000 of exactly 10,000, random over
+  // classes); empty: the numbers below, which a preset does not go with.
   std::string preset;
   std::string by = "class";     // class: as above; location: whole blocks of the Earth
   double train_ratio = 0.5;     // share of each class
@@ -50,7 +53,7 @@ struct SplitOptions {
 
 // Writes the split and returns the content of split.json plus "output". Throws UsageError: no
 // labels, a class with too few images (naming it), no coordinates for a split by location, names
-// with spaces, duplicates.
+// with spaces, duplicates, a preset together with numbers or for a set of another size.
 Json make_split(const SplitOptions& requested);
 
 // Checks a stored split against the files it was made from: each list and contents.sha256 have

@@ -1,5 +1,6 @@
 #include "data/split.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -110,9 +111,13 @@ TEST(Split, Presets) {
   EXPECT_EQ(train_of("nwpu"), 4);
   EXPECT_TRUE(fs::exists(root / "split/valid_labels_19_1.txt"));
   options.preset = "millionaid";
+  const std::string message = message_of<UsageError>([&] { make_split(options); });
+  EXPECT_CONTAINS(message, "10000 labelled images");
+  EXPECT_CONTAINS(message, "--train_total 1000");
+  options.preset = "";
+  options.train_total = 1000;
   EXPECT_CONTAINS(message_of<UsageError>([&] { make_split(options); }),
                   "1000 training images of 40");
-  options.preset = "";
   options.train_total = 7;
   EXPECT_EQ(make_split(options)["train"], 7);
   EXPECT_EQ(names_in(root / "split/train_labels_7_0.txt").size(), 7u);
@@ -120,6 +125,74 @@ TEST(Split, Presets) {
   options.train_ratio = 0.25;
   make_split(options);
   EXPECT_TRUE(fs::exists(root / "split/train_labels_25p_0.txt"));
+}
+
+TEST(Split, PresetsRefuseOtherNumbers) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 2, 20);
+  const auto problem = [&](auto change) {
+    SplitOptions options = options_for(root);
+    options.preset = "aid";
+    change(options);
+    return message_of<UsageError>([&] { make_split(options); });
+  };
+  EXPECT_CONTAINS(problem([](SplitOptions& options) { options.train_ratio = 0.3; }), "preset aid");
+  EXPECT_CONTAINS(problem([](SplitOptions& options) { options.train_per_class = 5; }),
+                  "preset aid");
+  EXPECT_CONTAINS(problem([](SplitOptions& options) { options.train_total = 5; }), "preset aid");
+  EXPECT_FALSE(fs::exists(root / "split"));
+}
+
+TEST(Split, MillionAidListsItsProbeImages) {
+  TemporaryDirectory root;
+  RecordLayout layout;
+  layout.height = layout.width = 2;
+  layout.bands = 1;
+  layout.class_names = {"city", "river"};
+  ShardSetWriter writer(root / "images", layout, {});
+  for (int i = 0; i < 10'000; ++i) {
+    const auto pixels = test::random_pixels<uint8_t>(4, static_cast<uint64_t>(i), 256);
+    Record record;
+    record.name = fmt::format("{}/{:05}.jpg", layout.class_names[static_cast<size_t>(i % 2)], i);
+    record.label = i % 2;
+    record.bytes = test::bytes_of(pixels);
+    writer.add(record);
+  }
+  writer.finish();
+  SplitOptions options = options_for(root);
+  options.preset = "millionaid";
+  const Json split = make_split(options);
+  EXPECT_EQ(split["train"], 1000);
+  EXPECT_EQ(split["test"], 9000);
+  const fs::path list = root / "split/probe_images.txt";
+  EXPECT_EQ(split["probe_images"]["file"], "probe_images.txt");
+  EXPECT_EQ(split["probe_images"]["sha256"], sha256_hex_of_file(list));
+  const auto names = names_in(list);
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), 10'000u);
+  EXPECT_TRUE(read_file(list).starts_with("city/00000.jpg\n"));
+  check_split(root / "split", *open_dataset(options.data));
+
+  // A set to pretrain on that holds two of them.
+  write_chip(root / "million/city/00004.jpg", 1);
+  write_chip(root / "million/river/00007.jpg", 2);
+  write_chip(root / "million/river/other.jpg", 3);
+  DatasetOptions data;
+  data.root = root / "million";
+  data.exclude_list = list;
+  const auto dataset = open_dataset(data);
+  ASSERT_EQ(dataset->size(), 1);
+  EXPECT_EQ(dataset->sample(0).name, "river/other.jpg");
+
+  test::write_text(list, read_file(list).substr(15));
+  EXPECT_CONTAINS(message_of<UsageError>([&] { open_dataset(data); }), "was changed");
+  EXPECT_CONTAINS(
+      message_of<UsageError>([&] { check_split(root / "split", *open_dataset(options.data)); }),
+      "probe_images.txt was changed");
+  // Other presets write none.
+  options.preset = "ucm";
+  options.output = root / "half";
+  EXPECT_FALSE(make_split(options).contains("probe_images"));
+  EXPECT_FALSE(fs::exists(root / "half/probe_images.txt"));
 }
 
 TEST(Split, IsTheSameForListsShardsAndLeafFolders) {

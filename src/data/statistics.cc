@@ -13,6 +13,8 @@
 namespace swath::data {
 namespace {
 
+constexpr int64_t kStripBytes = 256'000'000;
+
 struct Moments {
   double mean = 0;
   double squares = 0;
@@ -60,12 +62,14 @@ Moments moments_of(const Image& image, int64_t band) {
 
 }  // namespace
 
+void BandStatistics::check_bands(int64_t found, const std::string& name) const {
+  if (images_ == 0 || found == bands()) return;
+  throw_bad_image(name, fmt::format("has {} bands, the images before it have {}", found, bands()),
+                  "select bands that all images have, or leave others out with `--skip-bad`.");
+}
+
 void BandStatistics::add(const Image& image, const std::string& name) {
-  if (images_ > 0 && image.bands != bands()) {
-    throw_bad_image(name,
-                    fmt::format("has {} bands, the images before it have {}", image.bands, bands()),
-                    "select bands that all images have, or leave others out with `--skip-bad`.");
-  }
+  check_bands(image.bands, name);
   BandStatistics one;
   one.images_ = 1;
   one.pixels_ = image.width * image.height;
@@ -81,6 +85,26 @@ void BandStatistics::add(const Image& image, const std::string& name) {
     one.minimum_.push_back(moments.minimum);
     one.maximum_.push_back(moments.maximum);
   }
+  merge(one);
+}
+
+void BandStatistics::add(ImageReader& reader, const DecodeOptions& options, const std::string& name,
+                         Image* strip) {
+  const ImageInfo& info = reader.info();
+  const int64_t bands =
+      options.bands.empty() ? info.bands : static_cast<int64_t>(options.bands.size());
+  const int64_t row_bytes = info.width * bands * pixel_bytes(info.type);
+  const int64_t rows =
+      std::max<int64_t>(1, std::min(kStripBytes, options.memory_limit_bytes) / row_bytes);
+  BandStatistics one;
+  DecodeOptions part = options;
+  for (int64_t top = 0; top < info.height; top += rows) {
+    part.region = Region{0, top, info.width, std::min(rows, info.height - top)};
+    reader.read(part, strip);
+    one.add(*strip, name);
+  }
+  one.images_ = 1;
+  check_bands(one.bands(), name);
   merge(one);
 }
 

@@ -21,6 +21,11 @@ class BandStatistics {
   // Adds every pixel of `image`. The first image sets the number of bands. Throws BadSample naming
   // `name` on another number of bands and on NaN or infinite pixels; nothing is added then.
   void add(const Image& image, const std::string& name);
+  // Adds one image strip by strip, so that any size fits: rows of at most 256 MB, or of
+  // options.memory_limit_bytes where that is less. `strip` is the memory to decode into; no region
+  // and no jpeg_scale may be set. Throws as above and as ImageReader::read().
+  void add(ImageReader& reader, const DecodeOptions& options, const std::string& name,
+           Image* strip);
   // Throws Error when the band counts differ. Merging with nothing changes nothing.
   void merge(const BandStatistics& other);
 
@@ -41,6 +46,8 @@ class BandStatistics {
   static BandStatistics load(const std::filesystem::path& path);
 
  private:
+  void check_bands(int64_t found, const std::string& name) const;
+
   int64_t images_ = 0;
   int64_t pixels_ = 0;  // per band
   std::vector<double> mean_;

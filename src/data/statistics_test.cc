@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/random.h"
+#include "data/test_files.h"
 
 namespace swath::data {
 namespace {
@@ -35,6 +36,38 @@ TEST(Statistics, HandWorked) {
   EXPECT_EQ(statistics.minimum()[1], -10);
   EXPECT_EQ(statistics.maximum()[1], 50);
   EXPECT_DOUBLE_EQ(statistics.normalization().standard_deviation[0], std::sqrt(5.0));
+}
+
+// An image that must not be decoded whole: the numbers are those of its strips, merged.
+TEST(Statistics, ImagesLargerThanTheMemoryLimit) {
+  const auto pixels = test::random_pixels<uint16_t>(37 * 11 * 2, 1);
+  ImageSource source;
+  source.name = "large";
+  source.bytes = test::bytes_of(pixels);
+  source.raw = ImageInfo{"RECORD", 11, 37, 2, PixelType::kUint16, std::nullopt};
+  BandStatistics whole;
+  whole.add(decode_image(source), "large");
+  DecodeOptions options;
+  options.memory_limit_bytes = 5 * 11 * 2 * 2;  // five rows; 37 leave a last strip of two
+  EXPECT_THROW(decode_image(source, options), BadSample);
+  ImageReader reader(source);
+  Image strip;
+  BandStatistics in_strips;
+  in_strips.add(reader, options, "large", &strip);
+  EXPECT_EQ(in_strips.images(), 1);
+  EXPECT_EQ(in_strips.pixels(), 37 * 11);
+  for (size_t band = 0; band < 2; ++band) {
+    EXPECT_NEAR(in_strips.mean()[band], whole.mean()[band], 1e-12 * whole.mean()[band]);
+    EXPECT_NEAR(in_strips.variance()[band], whole.variance()[band], 1e-11 * whole.variance()[band]);
+    EXPECT_EQ(in_strips.minimum()[band], whole.minimum()[band]);
+    EXPECT_EQ(in_strips.maximum()[band], whole.maximum()[band]);
+  }
+  options.bands = {1};
+  EXPECT_THROW(in_strips.add(reader, options, "large", &strip), BadSample);
+  EXPECT_EQ(in_strips.images(), 1);
+  BandStatistics second;
+  second.add(reader, options, "large", &strip);
+  EXPECT_EQ(second.minimum()[0], whole.minimum()[1]);
 }
 
 TEST(Statistics, EveryPixelType) {

@@ -118,7 +118,11 @@ class TarDataset::Builder {
     } else if (extension == "json") {
       const Json json = Json::parse(contents, nullptr, false);
       if (!json.is_object()) fail(member, "is not a JSON object");
-      if (json.contains("label") && json["label"].is_number_integer()) label_ = json["label"];
+      if (json.contains("label") && json["label"].is_number_integer()) {
+        const std::string text = json["label"].dump();
+        label_ = as_index(text);
+        if (!label_) fail(member, fmt::format("has the label {}, which is no class index", text));
+      }
       if (json.contains("class") && json["class"].is_string()) class_name_ = json["class"];
       if (json.contains("longitude") && json["longitude"].is_number()) {
         longitude_ = json["longitude"];

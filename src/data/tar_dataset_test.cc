@@ -1,5 +1,6 @@
 #include "data/tar_dataset.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "core/hash.h"
@@ -109,6 +110,14 @@ TEST(TarDataset, BadLabelsAreNamed) {
   TemporaryDirectory root;
   write_tar(root / "a.tar", {{"1.npy", chip(1)}, {"1.json", "{broken"}});
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "a.tar"); }), "1.json");
+  // 2^32 + 1 is 1 in 32 bits.
+  for (const char* label : {"4294967297", "1000001", "-1"}) {
+    write_tar(root / "c.tar",
+              {{"1.npy", chip(1)}, {"1.json", fmt::format("{{\"label\": {}}}", label)}});
+    const std::string message = message_of<Error>([&] { TarDataset(root / "c.tar"); });
+    EXPECT_CONTAINS(message, "1.json");
+    EXPECT_CONTAINS(message, label);
+  }
   write_tar(root / "b.tar",
             {{"1.npy", chip(1)}, {"1.cls", "3"}, {"2.npy", chip(1)}, {"2.cls", "x"}});
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "b.tar"); }), "by index and others by");

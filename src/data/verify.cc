@@ -90,8 +90,7 @@ void verify_sample(const Dataset& dataset, int64_t index, const VerifyOptions& o
     throw BadSample(fmt::format("has {} x {} pixels, expected {} x {}.", info.width, info.height,
                                 options.size, options.size));
   }
-  reader.read({}, image);
-  BandStatistics().add(*image, source.name);  // refuses NaN and infinite pixels
+  BandStatistics().add(reader, {}, source.name, image);  // refuses NaN and infinite pixels
 }
 
 // 0 for an image that cannot be read: the reason is found again, and reported, with all others.

@@ -91,13 +91,19 @@ void log_names(const std::string& path, const char* what, const std::vector<std:
 // Keywords for timm's VisionTransformer; the name only chooses defaults that they replace.
 std::map<std::string, std::string> architecture_metadata(const VitDimensions& d, int64_t classes,
                                                          bool average_pool) {
+  // timm takes int(width * mlp_ratio), which may round an exact quotient down by one.
+  const auto width = static_cast<double>(d.width);
+  double mlp_ratio = static_cast<double>(d.mlp) / width;
+  if (static_cast<int64_t>(width * mlp_ratio) != d.mlp) {
+    mlp_ratio = (static_cast<double>(d.mlp) + 0.5) / width;
+  }
   Json keywords = {{"img_size", d.used_size()},
                    {"patch_size", d.patch},
                    {"in_chans", d.channels},
                    {"embed_dim", d.width},
                    {"depth", d.depth},
                    {"num_heads", d.heads},
-                   {"mlp_ratio", static_cast<double>(d.mlp) / static_cast<double>(d.width)},
+                   {"mlp_ratio", mlp_ratio},
                    {"num_classes", classes},
                    {"global_pool", average_pool ? "avg" : "token"}};
   std::string name = "vit_base_patch16_224";

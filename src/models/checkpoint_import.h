@@ -48,8 +48,8 @@ struct ExportOptions {
 // The encoder alone, in float32 under timm's names: for a module without head,
 //   timm.create_model(metadata["timm_name"], checkpoint_path=FILE, **json.loads(metadata["timm"]))
 // The metadata's "timm" holds the keywords that rebuild the architecture (num_classes=0 among
-// them); for a gated MLP add mlp_layer=timm.layers.SwiGLU. Returns {"tensors": written, "path":
-// path}.
+// them); for a gated MLP add mlp_layer=timm.layers.SwiGLU, which timm's blocks give their own GELU.
+// Returns {"tensors": written, "path": path}.
 Json export_encoder(const torch::nn::Module& module, const VitDimensions& dimensions,
                     const std::filesystem::path& path, const ExportOptions& options = {});
 // Every parameter, decoder included, in MAE's layout.

@@ -90,6 +90,20 @@ TEST_F(CheckpointImport, EncoderFileLeavesTheDecoderAsItWas) {
                         untouched->named_parameters()["decoder_embed.weight"]));
 }
 
+TEST_F(CheckpointImport, TimmComputesTheSameHiddenWidth) {
+  // int(width * ratio), as timm computes it, is 433 for 434 / 216.
+  for (const auto& [width, mlp] : {std::pair{216, 434}, std::pair{32, 128}}) {
+    ModelOptions options = small_model();
+    options.width = width;
+    options.mlp = mlp;
+    const auto encoder = make_encoder(options, 1);
+    export_encoder(*encoder, encoder->dimensions(), file("timm.safetensors"));
+    const SafetensorsFile written(file("timm.safetensors"));
+    const double ratio = Json::parse(written.metadata().at("timm"))["mlp_ratio"];
+    EXPECT_EQ(static_cast<int64_t>(width * ratio), mlp);
+  }
+}
+
 TEST_F(CheckpointImport, PrefixesAndDtypesAreUnderstood) {
   const auto trained = make_encoder(small_model(), 1);
   NamedTensors tensors;

@@ -29,6 +29,7 @@ void set_backend(const std::string& name) {
   if (name == "reference") {
     current = Backend::kReference;
   } else if (name == "fused") {
+    cpu_kernels();  // refuses an impossible SWATH_ISA here, not in the first step
     current = Backend::kFused;
   } else {
     throw UsageError(fmt::format("ops: there is no backend \"{}\".", name),

@@ -10,7 +10,8 @@ namespace swath::ops {
 
 enum class Backend { kReference, kFused };
 
-// "reference" or "fused" (the default). Throws UsageError for any other name.
+// "reference" or "fused" (the default). Throws UsageError for any other name, and for "fused" with
+// an instruction set in SWATH_ISA that is unknown or that this processor lacks.
 void set_backend(const std::string& name);
 Backend backend();
 // For the log line at start: "fused (kernels avx512, products oneDNN)".

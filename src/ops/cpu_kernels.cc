@@ -1,11 +1,19 @@
 #include "ops/cpu_kernels.h"
 
+#include <fmt/ranges.h>
+
 #include <cstdlib>
 #include <cstring>
-#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
 
 namespace swath::ops {
 namespace {
+
+// Best first.
+constexpr const char* kInstructionSets[] = {"avx512", "avx2", "baseline"};
 
 // Queries that attention handles at once: their scores stay in the second cache.
 constexpr int64_t kQueryBlock = 64;
@@ -76,14 +84,17 @@ bool is_supported(const char* isa) {
 }
 
 const CpuKernels& choose() {
+  std::vector<const char*> usable;
+  for (const char* isa : kInstructionSets) {
+    if (is_supported(isa)) usable.push_back(isa);
+  }
   const char* asked = std::getenv("SWATH_ISA");
-  if (asked != nullptr) {
-    if (const CpuKernels* kernels = cpu_kernels_for(asked)) return *kernels;
-  }
-  for (const char* isa : {"avx512", "avx2"}) {
-    if (const CpuKernels* kernels = cpu_kernels_for(isa)) return *kernels;
-  }
-  return *cpu_kernels_for("baseline");
+  if (asked == nullptr) return *cpu_kernels_for(usable.front());
+  if (const CpuKernels* kernels = cpu_kernels_for(asked)) return *kernels;
+  throw UsageError(
+      fmt::format("ops: SWATH_ISA is \"{}\", which is unknown or not for this processor.", asked),
+      fmt::format("known are {}; this processor can run {}.", fmt::join(kInstructionSets, ", "),
+                  fmt::join(usable, ", ")));
 }
 
 }  // namespace

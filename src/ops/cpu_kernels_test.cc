@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <vector>
 
@@ -161,6 +163,25 @@ TEST(CpuKernels, BfloatRoundsToNearestEven) {
     EXPECT_EQ(sum[2].bits, 0x3F82) << kernels->isa;
     EXPECT_EQ(sum[3].bits & 0x7FC0, 0x7FC0) << kernels->isa;
   }
+}
+
+// The choice is made once per process: each case is one of its own.
+TEST(CpuKernelsDeathTest, AnImpossibleInstructionSetIsRefused) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto choose = [](const char* isa) {
+    setenv("SWATH_ISA", isa, 1);
+    try {
+      set_backend("fused");
+    } catch (const UsageError& error) {
+      std::fputs(error.what(), stderr);
+      std::exit(2);
+    }
+    std::fputs(cpu_kernels().isa, stderr);
+    std::exit(0);
+  };
+  EXPECT_EXIT(choose("avx1024"), testing::ExitedWithCode(2), "avx1024.*\n.*baseline");
+  EXPECT_EXIT(choose(""), testing::ExitedWithCode(2), "SWATH_ISA is \"\"");
+  EXPECT_EXIT(choose("baseline"), testing::ExitedWithCode(0), "baseline");
 }
 
 TEST(CpuKernels, BackendIsChosenByName) {

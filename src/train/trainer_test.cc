@@ -17,6 +17,9 @@ namespace swath::train {
 namespace {
 namespace fs = std::filesystem;
 
+// Before any other thread is started.
+[[maybe_unused]] const bool kIsWatching = (watch_for_interrupts(), true);
+
 // Images of one pixel and two bands.
 class PixelDataset : public data::Dataset {
  public:
@@ -197,12 +200,11 @@ TEST_F(TrainerRuns, SkipsNonFiniteStepsUpToALimit) {
 }
 
 TEST_F(TrainerRuns, ASignalEndsTheRunWithACheckpoint) {
-  install_interrupt_handlers();
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) {
     clear_interrupt();
     const fs::path directory = directory_ / std::to_string(signal);
     Training run(directory, quick_options());
-    std::raise(signal);
+    send_interrupt(signal);
     const TrainSummary summary = run.trainer.run("", Json::object());
     EXPECT_EQ(summary.signal, signal);
     EXPECT_EQ(summary.steps, 0);

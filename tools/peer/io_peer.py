@@ -1,19 +1,17 @@
 #!/usr/bin/env python3
-"""The Python peer of `swath bench io`: torchvision + Pillow DataLoader over a folder of images.
+"""The Python peer of `swath bench io`: torchvision + Pillow DataLoader over image files.
 
-    .deps/peer/bin/python tools/peer/io_peer.py ROOT --workers 1
+    .deps/peer/bin/python tools/peer/io_peer.py LIST --workers 1
 
-Decodes every image below ROOT (all extensions that torchvision knows) the way MAE pretrains on it:
-RandomResizedCrop(size, scale 0.2 to 1, bicubic), horizontal flip, to tensor, normalise. Prints one
-line of JSON: {"images_per_second": ..., "images": ..., "seconds": ..., and the settings}.
+LIST is a file with the path of one image per line. They are decoded the way MAE pretrains on them:
+RandomResizedCrop (bicubic), horizontal flip, to tensor, normalise. Prints one line of JSON:
+{"images_per_second": ..., "images": ..., "seconds": ..., and the settings}.
 
-Workers are started and the first batch of every worker is taken before the clock starts, so that
-imports and the start of processes are not measured. With --workers 0 the images are decoded in this
-process.
+Batches come without end, so that the loader is as far ahead when the clock stops as when it starts:
+workers are started, and have delivered a batch each and half a second of work, before that.
 """
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 
@@ -21,12 +19,12 @@ import PIL
 import torch
 import torchvision
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import transforms
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
+WARM_UP_SECONDS = 0.5
 
 
 class ImageFiles(Dataset):
@@ -42,6 +40,15 @@ class ImageFiles(Dataset):
             return self.transform(Image.open(file).convert("RGB"))
 
 
+class EndlessOrder(Sampler):
+    def __init__(self, size):
+        self.size = size
+
+    def __iter__(self):
+        while True:
+            yield from torch.randperm(self.size).tolist()
+
+
 def one_thread(_):
     torch.set_num_threads(1)
 
@@ -49,57 +56,47 @@ def one_thread(_):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", type=Path)
+    parser.add_argument("list", type=Path)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--images", type=int, default=0, help="at most so many; 0: all")
-    parser.add_argument("--passes", type=int, default=1, help="times over the images")
+    parser.add_argument("--scale", type=float, nargs=2, default=(0.2, 1.0))
+    parser.add_argument("--ratio", type=float, nargs=2, default=(3 / 4, 4 / 3))
+    parser.add_argument("--flip", type=float, default=0.5, help="probability")
+    parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-
-    paths = sorted(path for path in options.root.rglob("*")
-                   if path.suffix.lower() in IMG_EXTENSIONS)
-    if not paths:
-        raise SystemExit(f"no images below {options.root}")
-    if options.images:
-        # Spread over all classes.
-        step = max(1, len(paths) // options.images)
-        paths = paths[::step][:options.images]
 
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)
     transform = transforms.Compose([
-        transforms.RandomResizedCrop(options.size, scale=(0.2, 1.0),
+        transforms.RandomResizedCrop(options.size, scale=options.scale, ratio=options.ratio,
                                      interpolation=transforms.InterpolationMode.BICUBIC),
-        transforms.RandomHorizontalFlip(),
+        transforms.RandomHorizontalFlip(options.flip),
         transforms.ToTensor(),
         transforms.Normalize(MEAN, DEVIATION),
     ])
-    images = ImageFiles(paths, transform)
-    # The warm-up's images come before the measured ones in one and the same epoch.
-    warm_batches = max(1, options.workers)
-    order = [i % len(paths) for i in range(warm_batches * options.batch)]
-    for _ in range(options.passes):
-        order += torch.randperm(len(paths)).tolist()
-    loader = DataLoader(Subset(images, order), batch_size=options.batch,
-                        num_workers=options.workers, worker_init_fn=one_thread,
-                        prefetch_factor=2 if options.workers else None)
-    count = 0
-    batches = iter(loader)
-    for _ in range(warm_batches):
+    images = ImageFiles(options.list.read_text().splitlines(), transform)
+    batches = iter(DataLoader(images, batch_size=options.batch, sampler=EndlessOrder(len(images)),
+                              num_workers=options.workers, worker_init_fn=one_thread))
+    for _ in range(max(1, options.workers)):
         next(batches)
-    # Workers already hold batches decoded ahead: they are part of the measured images but not of
-    # the measured time, so the measured part must be long against workers * prefetch_factor batches.
-    started = time.perf_counter()
-    for batch in batches:
-        count += len(batch)
-    seconds = time.perf_counter() - started
+    count, seconds = take(batches, WARM_UP_SECONDS)
+    count, seconds = take(batches, options.seconds)
     print(json.dumps({
         "images_per_second": count / seconds, "images": count, "seconds": seconds,
         "workers": options.workers, "batch": options.batch, "size": options.size,
-        "cores": os.cpu_count(), "pillow": PIL.__version__, "torch": torch.__version__,
-        "torchvision": torchvision.__version__}))
+        "pillow": PIL.__version__, "torch": torch.__version__,
+        "torchvision": torchvision.__version__}), flush=True)
+
+
+def take(batches, least_seconds):
+    """Images and seconds of whole batches until that time is over."""
+    count = 0
+    started = time.perf_counter()
+    while (seconds := time.perf_counter() - started) < least_seconds:
+        count += len(next(batches))
+    return count, seconds
 
 
 if __name__ == "__main__":
