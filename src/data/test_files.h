@@ -90,7 +90,7 @@ inline void write_class_folders(const std::filesystem::path& root, int classes, 
     for (int i = 0; i < per_class; ++i) {
       write_chip(
           root / std::string(1, static_cast<char>('a' + c)) / ("chip" + std::to_string(i) + ".npy"),
-          static_cast<uint64_t>(c * 1000 + i), side, bands);
+          static_cast<uint64_t>(c) * 1000 + static_cast<uint64_t>(i), side, bands);
     }
   }
 }

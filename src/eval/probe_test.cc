@@ -126,13 +126,13 @@ TEST(Probe, TheFirstMethodGivesTheMainNumber) {
 TEST(Probe, ClassesGoByName) {
   const auto train = std::make_shared<ToyDataset>(2, 4, 16, 1);
   auto test = std::make_shared<ToyDataset>(2, 3, 16, 2);
-  test->class_names_ = {"class_2", "class_0", "class_3"};
+  test->rename_classes({"class_2", "class_0", "class_3"});
   const auto matched = with_classes_of(test, *train);
   EXPECT_EQ(matched->class_names(), train->class_names());
   EXPECT_EQ(matched->sample(0).label, 2);
   EXPECT_EQ(matched->sample(1).label, 0);
   EXPECT_EQ(matched->sample(2).label, 3);
-  test->class_names_ = {"class_2", "glacier", "class_3"};
+  test->rename_classes({"class_2", "glacier", "class_3"});
   try {
     with_classes_of(test, *train);
     FAIL();

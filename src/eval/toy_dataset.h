@@ -46,7 +46,7 @@ class ToyDataset : public data::Dataset {
   const std::vector<std::string>& class_names() const override { return class_names_; }
   std::string description() const override { return "toy images"; }
 
-  std::vector<std::string> class_names_;
+  void rename_classes(std::vector<std::string> names) { class_names_ = std::move(names); }
 
  private:
   void add_image(int64_t label, uint64_t seed, int64_t index) {
@@ -70,6 +70,7 @@ class ToyDataset : public data::Dataset {
     images_.push_back(std::move(pixels));
   }
 
+  std::vector<std::string> class_names_;
   int64_t side_;
   int64_t num_classes_;
   std::vector<std::vector<std::byte>> images_;
