@@ -286,7 +286,7 @@ class SplitCheck : public ::testing::Test {
     test::write_text(root_ / "split" / file, text);
     Json split = Json::parse(read_file(root_ / "split/split.json"));
     for (Json& list : split["lists"]) {
-      if (list["file"] == file) list["sha256"] = sha256_hex(text);
+      if (list["file"].get<std::string>() == file) list["sha256"] = sha256_hex(text);
     }
     test::write_text(root_ / "split/split.json", split.dump());
   }

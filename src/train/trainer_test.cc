@@ -102,7 +102,7 @@ class TrainerRuns : public testing::Test {
     std::istringstream text(read_file(directory_ / "log.jsonl"));
     for (std::string line; std::getline(text, line);) {
       const Json entry = Json::parse(line);
-      if (entry.at("kind") == kind) found.push_back(entry);
+      if (entry.at("kind").get<std::string>() == kind) found.push_back(entry);
     }
     return found;
   }

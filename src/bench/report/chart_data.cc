@@ -86,8 +86,9 @@ Json probe_data(const ProbeOfRun& source) {
   Json curves = Json::array();
   for (const Json& row : few_shot) {
     const std::string name = text_of(row, "name");
-    auto curve = std::find_if(curves.begin(), curves.end(),
-                              [&](const Json& other) { return other["name"] == name; });
+    auto curve = std::find_if(curves.begin(), curves.end(), [&](const Json& other) {
+      return other["name"].get<std::string>() == name;
+    });
     if (curve == curves.end()) {
       curves.push_back({{"name", name},
                         {"shots", Json::array()},

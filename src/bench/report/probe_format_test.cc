@@ -53,7 +53,7 @@ Json probe_report(double top1) {
 
 Json method_called(const Json& probe, const std::string& name) {
   for (const Json& method : probe["methods"]) {
-    if (method["name"] == name) return method;
+    if (method["name"].get<std::string>() == name) return method;
   }
   return nullptr;
 }
