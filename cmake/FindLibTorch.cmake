@@ -16,14 +16,17 @@ find_library(LibTorch_C10_LIBRARY NAMES c10 PATHS "${SWATH_TORCH_DIR}/lib" NO_DE
 find_library(LibTorch_CUDA_LIBRARY NAMES torch_cuda PATHS "${SWATH_TORCH_DIR}/lib" NO_DEFAULT_PATH)
 find_library(LibTorch_C10_CUDA_LIBRARY NAMES c10_cuda PATHS "${SWATH_TORCH_DIR}/lib" NO_DEFAULT_PATH)
 
-if(LibTorch_INCLUDE_DIR AND EXISTS "${LibTorch_INCLUDE_DIR}/torch/headeronly/version.h")
-  foreach(part MAJOR MINOR PATCH)
-    file(STRINGS "${LibTorch_INCLUDE_DIR}/torch/headeronly/version.h" version_line
-         REGEX "#define TORCH_VERSION_${part} ")
-    string(REGEX REPLACE "[^0-9]" "" version_${part} "${version_line}")
-  endforeach()
-  set(LibTorch_VERSION "${version_MAJOR}.${version_MINOR}.${version_PATCH}")
-endif()
+# Releases too old for us keep their version in the second file: the error names it.
+foreach(file torch/headeronly/version.h torch/csrc/api/include/torch/version.h)
+  if(LibTorch_INCLUDE_DIR AND NOT LibTorch_VERSION AND EXISTS "${LibTorch_INCLUDE_DIR}/${file}")
+    foreach(part MAJOR MINOR PATCH)
+      file(STRINGS "${LibTorch_INCLUDE_DIR}/${file}" version_line
+           REGEX "#define TORCH_VERSION_${part} ")
+      string(REGEX REPLACE "[^0-9]" "" version_${part} "${version_line}")
+    endforeach()
+    set(LibTorch_VERSION "${version_MAJOR}.${version_MINOR}.${version_PATCH}")
+  endif()
+endforeach()
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch

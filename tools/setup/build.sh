@@ -2,7 +2,7 @@
 # Configures and compiles build/cpu or build/cuda. Sourced after common.sh, system.sh, wheels.sh.
 #
 # Stamps in the build directory:
-#   .swath-configuring   present while CMake configures; left behind, the directory is broken
+#   .swath-configuring   present while CMake configures anew; left behind, it did not finish
 #   .swath-configured    the settings it was configured with
 #   .swath-built-TARGET  the settings TARGET was built with; its time is the start of that build
 
@@ -15,29 +15,30 @@ source_roots() {
 }
 
 # ensure_built TARGET: swath (the program and, where asked for, the CUDA plugin) or all (also the
-# tests). Costs a few milliseconds when nothing changed.
+# tests, which need GoogleTest). Costs a few milliseconds when nothing changed.
 ensure_built() {
   local target=$1
   is_up_to_date "$target" && return
   [[ -f $SWATH_HOME/CMakeLists.txt ]] || fail "this checkout has no CMakeLists.txt."
   take_setup_lock
   if ! is_up_to_date "$target"; then
-    ensure_configured
+    ensure_configured "$target"
     install_set report
     compile "$target"
   fi
   release_setup_lock
 }
 
-# Everything a compiler or clang-tidy needs, without compiling.
+# ensure_configured TARGET: everything a compiler or clang-tidy needs, without compiling.
 ensure_configured() {
   take_setup_lock
   local groups=(build)
   ((with_gdal == 0)) || groups+=(gdal)
+  [[ $1 != all ]] || groups+=(test)
   ensure_system_packages "${groups[@]}"
   [[ -z $torch_set ]] || install_set "$torch_set"
   [[ $(cuda_headers_origin) != wheels ]] || install_set cuda-headers
-  configure
+  configure "$1"
 }
 
 is_up_to_date() {
@@ -104,24 +105,30 @@ cuda_include_dirs() {
 # --- Configure and compile ----------------------------------------------------------------------
 
 configure() {
-  local settings
+  local target=$1 settings gdal=OFF plugin=OFF tests=OFF fresh=(--fresh) log=$build_dir/configure.log
   settings=$(build_settings)
-  if [[ -f $build_dir/.swath-configuring || (-f $build_dir/CMakeCache.txt && ! -f $build_dir/build.ninja) ]]; then
-    say "the last configuration of ${build_dir#"$SWATH_HOME"/} was interrupted: starting it anew"
-    rm -rf "$build_dir"
+  if [[ -f $build_dir/.swath-configuring ]]; then
+    say "the last configuration of ${build_dir#"$SWATH_HOME"/} did not finish: starting it anew"
+  elif [[ -f $build_dir/build.ninja && $(cat "$build_dir/.swath-configured" 2>/dev/null) == "$settings" ]]; then
+    if [[ $target != all ]] || has_tests; then return; fi
+    fresh=()  # only the tests are new: what is compiled stays
   fi
-  [[ ! -f $build_dir/build.ninja || $(cat "$build_dir/.swath-configured" 2>/dev/null) != "$settings" ]] || return 0
 
-  local gdal=OFF plugin=OFF log=$build_dir/configure.log
   ((with_gdal == 0)) || gdal=ON
   ((with_plugin == 0)) || plugin=ON
-  local options=(--fresh --no-warn-unused-cli -G Ninja -S "$SWATH_HOME" -B "$build_dir"
+  if [[ $target == all ]] || gtest_is_installed; then tests=ON; fi
+  local options=("${fresh[@]}" --no-warn-unused-cli -G Ninja -S "$SWATH_HOME" -B "$build_dir"
     "-DCMAKE_BUILD_TYPE=$build_type" "-DSWATH_TORCH_DIR=$torch_dir" "-DSWATH_WITH_GDAL=$gdal"
-    "-DSWATH_WITH_CUDA_PLUGIN=$plugin" "-DSWATH_CUDA_INCLUDE_DIRS=$(cuda_include_dirs)")
+    "-DSWATH_WITH_CUDA_PLUGIN=$plugin" "-DSWATH_CUDA_INCLUDE_DIRS=$(cuda_include_dirs)"
+    "-DSWATH_BUILD_TESTS=$tests")
   if command -v ccache >/dev/null; then options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
   say "configuring ${build_dir#"$SWATH_HOME"/} ($build_type, LibTorch in ${torch_dir#"$SWATH_HOME"/})"
   mkdir -p "$build_dir"
-  touch "$build_dir/.swath-configuring"
+  if ((${#fresh[@]})); then
+    # What was built with other settings is not up to date when they come back.
+    rm -f "$build_dir"/.swath-built-*
+    touch "$build_dir/.swath-configuring"
+  fi
   if ! cmake "${options[@]}" >"$log" 2>&1; then
     tail -n 25 "$log" >&2
     fail "CMake could not configure; its last lines are above, the rest is in ${log#"$SWATH_HOME"/}."
@@ -129,6 +136,14 @@ configure() {
   grep -A 3 '^CMake Warning' "$log" >&2 || true
   printf '%s\n' "$settings" >"$build_dir/.swath-configured"
   rm -f "$build_dir/.swath-configuring"
+}
+
+has_tests() {
+  grep -qx 'SWATH_BUILD_TESTS:BOOL=ON' "$build_dir/CMakeCache.txt"
+}
+
+gtest_is_installed() {
+  command -v dpkg-query >/dev/null && [[ -z $(missing_packages test) ]]
 }
 
 compile() {

@@ -52,10 +52,11 @@ read_torch_dir() {
   if [[ -n ${SWATH_TORCH_DIR:-} ]]; then
     torch_set=
     torch_dir=$(readlink -f -- "$SWATH_TORCH_DIR" || true)
-    if [[ ! -d $torch_dir/include || ! -d $torch_dir/lib ]]; then
-      wrong_usage "SWATH_TORCH_DIR is '$SWATH_TORCH_DIR', which has no include/ and lib/." \
+    local file
+    for file in include/torch/csrc/api/include/torch/torch.h lib/libtorch_cpu.so; do
+      [[ -f $torch_dir/$file ]] || wrong_usage "SWATH_TORCH_DIR is '$SWATH_TORCH_DIR', which has no $file." \
         "python3 -c 'import torch; print(torch.__path__[0])' prints the directory of an installed torch."
-    fi
+    done
     return
   fi
   torch_set=torch-cpu

@@ -9,7 +9,7 @@ describe_setup() {
   describe "compiler" "$(first_line_of "${CXX:-g++}" --version)"
   describe "cmake" "$(first_line_of cmake --version)"
   describe "ninja" "$(first_line_of ninja --version)"
-  describe "ccache" "$(first_line_of ccache --version)"
+  describe "ccache" "$(first_line_of ccache --version) (optional)"
   describe "system packages" "$(packages_line)"
   describe "NVIDIA GPU" "$(has_nvidia_gpu && echo found || echo none)"
   describe "LibTorch" "$(torch_line)"
@@ -38,11 +38,12 @@ memory_gib() {
 }
 
 packages_line() {
-  local groups=(build) missing
+  local groups=(build) missing for_tests
   command -v dpkg-query >/dev/null || { echo "not checked (no dpkg here)"; return; }
   ((with_gdal == 0)) || groups+=(gdal)
-  missing=$(missing_packages "${groups[@]}" | tr '\n' ' ')
-  echo "${missing:+missing: }${missing:-complete}"
+  missing=$(missing_packages "${groups[@]}" | paste -s -d ' ')
+  for_tests=$(missing_packages test | paste -s -d ' ')
+  echo "${missing:+missing: }${missing:-complete}${for_tests:+; for ./swath test missing: $for_tests}"
 }
 
 torch_line() {

@@ -38,7 +38,10 @@ install_set() {
   mkdir -p "$target.partial"
   case $name in
     pip) pip_install python3 "$name" ;;
-    peer) ensure_pip && install_peer ;;
+    peer)
+      ensure_pip
+      install_peer
+      ;;
     *)
       local options
       ensure_pip
