@@ -136,6 +136,25 @@ double measured_matmul_flops(c10::Device device, at::ScalarType type) {
   return best;
 }
 
+std::optional<double> published_peak_flops(c10::Device device, at::ScalarType type) {
+  if (device.is_cpu() || type != at::kBFloat16) return std::nullopt;
+  // Data sheets, bfloat16 without sparsity.
+  struct Peak {
+    const char* name;
+    double flops;
+  };
+  constexpr Peak kPeaks[] = {{"H200", 989e12}, {"H100", 989e12}, {"A100", 312e12}};
+  const std::string name = cuda_plugin(nullptr)->device_name(device.index());
+  // The PCIe versions are other chips.
+  if (name.find("PCIe") != std::string::npos && name.find("A100") == std::string::npos) {
+    return std::nullopt;
+  }
+  for (const Peak& peak : kPeaks) {
+    if (name.find(peak.name) != std::string::npos) return peak.flops;
+  }
+  return std::nullopt;
+}
+
 std::string device_description(c10::Device device) {
   if (!device.is_cpu()) return cuda_plugin(nullptr)->device_name(device.index());
   const std::string model = cpuinfo_field("model name");

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <optional>
 #include <string>
 
 namespace swath {
@@ -24,6 +25,10 @@ void synchronize(c10::Device device);
 // Floating-point operations per second of a large matrix product, measured for about 0.2 s on
 // random data: what a step is compared with. One multiply-add counts as two.
 double measured_matmul_flops(c10::Device device, at::ScalarType type);
+
+// The dense peak that the maker publishes for products of `type`; nothing for processors and GPUs
+// whose data sheet we have not read.
+std::optional<double> published_peak_flops(c10::Device device, at::ScalarType type);
 
 // Names for reports: "AMD EPYC 9654 (2 threads)", "NVIDIA H200".
 std::string device_description(c10::Device device);
