@@ -141,6 +141,8 @@ FeatureSet extract_features(models::Encoder& encoder,
   }
   Xxh3Stream hash;
   update(hash, hash_of_weights(encoder.module()));
+  // The shapes of the weights do not tell the number of heads.
+  update(hash, fmt::format("{}", encoder.spec().heads));
   update(hash, hash_of_dataset(*dataset));
   update(hash, transform_text(transform));
   update(hash, options.pooling);

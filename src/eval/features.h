@@ -35,8 +35,8 @@ struct ExtractOptions {
 
 // Features of every sample once, in the dataset's order, without a gradient and with the encoder in
 // evaluation mode. `transform` should be one without random choices. With a cache directory,
-// features are stored there under a hash of the encoder's weights, the dataset's names, labels and
-// contents, the transform and the pooling, and read back when all of these are the same.
+// features are stored there under a hash of the encoder's weights and heads, the dataset's names,
+// labels and contents, the transform and the pooling, and read back when all of these are the same.
 FeatureSet extract_features(models::Encoder& encoder,
                             const std::shared_ptr<const data::Dataset>& dataset,
                             const data::Transform& transform, const ExtractOptions& options,

@@ -126,6 +126,18 @@ TEST(Features, TheCacheKnowsWhatTheyDependOn) {
   }
   extract(dataset, plain_transform());
   EXPECT_EQ(encoder.calls, 5);
+
+  // The same weights, cut into other heads.
+  models::ModelOptions four_heads = tiny_model();
+  four_heads.heads = 4;
+  CountingEncoder other_heads(models::make_encoder(four_heads, 1));
+  {
+    at::NoGradGuard no_grad;
+    other_heads.module().parameters().front().add_(1e-3);
+  }
+  ASSERT_EQ(hash_of_weights(other_heads.module()), hash_of_weights(encoder.module()));
+  extract_features(other_heads, dataset, plain_transform(), options, at::kCPU);
+  EXPECT_EQ(other_heads.calls, 1);
 }
 
 TEST(Features, TheEncoderStaysAsItWas) {
