@@ -73,7 +73,6 @@ ProbeCommandOptions probe_options(const DemoOptions& options, const fs::path& ch
   probe.probe.pixels.probe.max_iterations = 200;
   probe.probe.features.pooling = "mean";
   probe.probe.transform.evaluation = "none";
-  probe.probe.transform.dihedral = true;
   probe.probe.linear.augment = false;
   probe.probe.pixels.train_labels = (chips / "train_classes").string();
   probe.probe.pixels.test_labels = (chips / "test_classes").string();

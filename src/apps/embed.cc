@@ -42,7 +42,9 @@ Outcome run_embed(const CommandSyntax& syntax, const Words& words) {
     throw UsageError("embed: name a run directory or checkpoint.", syntax.example);
   }
   options.data.root = expand_environment(options.data.root);
-  options.features.skip_bad |= options.data.skip_bad;
+  // `--skip-bad` is one wish, whichever of the two keys it came by.
+  options.data.skip_bad |= options.features.skip_bad;
+  options.features.skip_bad = options.data.skip_bad;
   ops::set_backend(options.run.ops);
   if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
   const TrainedModel trained = open_trained_model(arguments.positionals.front(), options.weights);
@@ -50,6 +52,7 @@ Outcome run_embed(const CommandSyntax& syntax, const Words& words) {
   const c10::Device device = select_device(options.run.device);
   encoder->to(device);
   const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(options.data);
+  check_bands_of(trained, *dataset);
   const data::Transform transform(options.transform.for_evaluation(encoder->dimensions().image_size,
                                                                    trained.options.transform.bands),
                                   trained.normalization());

@@ -48,6 +48,9 @@ Outcome run_finetune(const CommandSyntax& syntax, const Words& words) {
     throw UsageError("finetune: name a run directory or checkpoint.", syntax.example);
   }
   options.sets.expand();
+  // `--skip-bad` is one wish, whichever of the two keys it came by.
+  options.sets.data.skip_bad |= options.train.skip_bad;
+  options.train.skip_bad = options.sets.data.skip_bad;
   ops::set_backend(options.run.ops);
   if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
   const TrainedModel trained = open_trained_model(arguments.positionals.front(), options.weights);
@@ -78,7 +81,6 @@ Outcome run_finetune(const CommandSyntax& syntax, const Words& words) {
   inputs.bands = trained.options.transform.bands;
   inputs.device = select_device(options.run.device);
   inputs.seed = seed;
-  options.train.skip_bad |= options.sets.data.skip_bad;
   outcome.json = eval::run_finetune(inputs, options.train);
   models::ExportOptions card;
   card.metadata = card_metadata(trained);

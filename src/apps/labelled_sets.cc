@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <unordered_set>
+
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
@@ -32,6 +34,19 @@ std::pair<fs::path, fs::path> lists_of_repeat(const fs::path& split, int64_t rep
                      "make more with `swath data split --repeats N`, or lower repeats.");
   }
   return {train[index], test[index]};
+}
+
+// For sets below one root, where a name is an image.
+void check_disjoint(const data::Dataset& train, const data::Dataset& test) {
+  std::unordered_set<std::string> names;
+  for (int64_t i = 0; i < train.size(); ++i) names.insert(train.sample(i).name);
+  for (int64_t i = 0; i < test.size(); ++i) {
+    const std::string name = test.sample(i).name;
+    if (!names.contains(name)) continue;
+    throw UsageError(fmt::format("{} is in the training data ({}) and in the test data ({}).", name,
+                                 train.description(), test.description()),
+                     "take it out of one of the lists: what was learned is no test.");
+  }
 }
 
 }  // namespace
@@ -69,6 +84,11 @@ LabelledSets open_labelled_sets(const LabelledOptions& options, int64_t repeat,
     throw UsageError("give both train_list and test_list, or neither.");
   }
   if (!options.test_root.empty()) {
+    std::error_code missing;
+    if (fs::equivalent(options.data.root, options.test_root, missing)) {
+      throw UsageError(fmt::format("data.root and test_root are both {}.", options.test_root),
+                       "leave test_root out: a split is made, and what was learned is no test.");
+    }
     sets.train = data::open_dataset(options.data);
     data::DatasetOptions test = options.data;
     test.root = options.test_root;
@@ -96,6 +116,7 @@ LabelledSets open_labelled_sets(const LabelledOptions& options, int64_t repeat,
     sets.train = open_list(options.data, train);
     sets.test = open_list(options.data, test);
   }
+  if (options.test_root.empty()) check_disjoint(*sets.train, *sets.test);
   sets.test = eval::with_classes_of(sets.test, *sets.train);
   return sets;
 }

@@ -34,6 +34,7 @@ void check_repeats(const LabelledOptions& options, int64_t repeats);
 
 // In this order: a second root, two lists, a split directory, or a fresh stratified split, written
 // below `directory`. `repeat` chooses the split's seed; where there is only one split it must be 0.
+// Throws UsageError when an image is in both sets.
 LabelledSets open_labelled_sets(const LabelledOptions& options, int64_t repeat,
                                 const std::filesystem::path& directory);
 

@@ -26,6 +26,7 @@ Json reconstruct(const TrainedModel& trained, const ReconstructCommandOptions& o
   eval::ReconstructInputs inputs;
   inputs.mae = mae.get();
   inputs.dataset = data::open_dataset(options.data);
+  check_bands_of(trained, *inputs.dataset);
   inputs.skip_bad = options.data.skip_bad;
   inputs.normalization = trained.normalization();
   // Images as pretraining saw them, without the random choices.
