@@ -38,16 +38,13 @@ int64_t probe_image_size(int64_t requested, int64_t pretraining_size) {
   return std::min<int64_t>(224, pretraining_size);
 }
 
-// Averages over splits beside the first split's whole report.
-Json merge_repeats(const std::vector<Json>& reports) {
-  Json merged = reports.front();
-  if (reports.size() == 1) return merged;
-  merged["repeats"] = eval::summarize_repeats(reports);
-  for (const char* key : {"top1", "top5", "best_top1"}) {
-    if (merged["repeats"].contains(key)) merged[key] = merged["repeats"][key]["mean"];
-  }
-  merged["seeds"] = reports;
-  return merged;
+// "62.10 %", with the standard deviation where there are several splits.
+std::string top1_text(const Json& result) {
+  const std::string top1 = fmt::format("{:.2f}", 100 * result.at("top1").get<double>());
+  if (!result.contains("repeats")) return top1 + " %";
+  const Json& summary = result["repeats"]["top1"];
+  return fmt::format("{} ± {:.2f} % over {} splits", top1, 100 * summary.at("sd").get<double>(),
+                     summary.at("count").get<int64_t>());
 }
 
 }  // namespace
@@ -61,12 +58,15 @@ Json probe(const std::string& path, const ProbeCommandOptions& options, const fs
   const auto untrained = untrained_encoder(trained, size, static_cast<uint64_t>(options.run.seed));
 
   eval::ProbeOptions method = options.probe;
-  method.features.skip_bad |= options.sets.data.skip_bad;
-  check_repeats(options.sets, options.repeats);
+  // `--skip-bad` is one wish, whichever of the two keys it came by.
+  LabelledOptions labelled = options.sets;
+  labelled.data.skip_bad |= method.features.skip_bad;
+  method.features.skip_bad = labelled.data.skip_bad;
+  check_repeats(labelled, options.repeats);
 
   std::vector<Json> reports;
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
-    const LabelledSets sets = open_labelled_sets(options.sets, repeat, directory);
+    const LabelledSets sets = open_labelled_sets(labelled, repeat, directory);
     check_bands_of(trained, *sets.train);
     check_bands_of(trained, *sets.test);
     eval::ProbeInputs inputs;
@@ -80,7 +80,7 @@ Json probe(const std::string& path, const ProbeCommandOptions& options, const fs
     inputs.seed = static_cast<uint64_t>(options.run.seed + repeat);
     reports.push_back(eval::run_probe(inputs, method));
   }
-  Json result = merge_repeats(reports);
+  Json result = eval::merge_repeats(reports);
   result["checkpoint"] = trained.origin;
   result["image_size"] = size;
   result["dataset"] = options.sets.data.root;
@@ -103,9 +103,8 @@ Outcome run_probe(const CommandSyntax& syntax, const Words& words) {
       make_output_directory(options.run.output, "probe", arguments.overwrite);
   write_file_atomically(directory / "config.toml", fields.to_toml());
   outcome.json = probe(arguments.positionals.front(), options, directory);
-  outcome.text =
-      fmt::format("top-1 {:.2f} % ({}); results in {}", 100 * outcome.json.at("top1").get<double>(),
-                  outcome.json.at("method").get<std::string>(), directory.string());
+  outcome.text = fmt::format("top-1 {} ({}); results in {}", top1_text(outcome.json),
+                             outcome.json.at("method").get<std::string>(), directory.string());
   return outcome;
 }
 

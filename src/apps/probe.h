@@ -24,8 +24,7 @@ struct ProbeCommandOptions {
 };
 
 // Probes the checkpoint at `path`; writes probe.json into `directory`. Returns its content: the
-// first split's report, with means over splits as top1, top5, best_top1 when there are several, and
-// "repeats" and "seeds" beside them.
+// splits' reports as eval::merge_repeats makes one of them.
 Json probe(const std::string& path, const ProbeCommandOptions& options,
            const std::filesystem::path& directory);
 

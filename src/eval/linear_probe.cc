@@ -265,13 +265,4 @@ Json to_json(const LinearProbeResult& result, uint64_t seed) {
   return json;
 }
 
-std::string history_csv(const std::vector<ProbeEpoch>& history) {
-  std::string text = "epoch,train_loss,lr,top1,top5,test_loss\n";
-  for (const ProbeEpoch& record : history) {
-    text += fmt::format("{},{},{},{},{},{}\n", record.epoch, record.train_loss, record.lr,
-                        record.top1, record.top5, record.test_loss);
-  }
-  return text;
-}
-
 }  // namespace swath::eval

@@ -141,7 +141,4 @@ LinearProbeResult train_linear_probe(TrainingFeatures& train, const FeatureSet& 
 //  "steps_per_epoch", "history": [{epoch, train_loss, lr, top1, top5, test_loss}], "confusion"}.
 Json to_json(const LinearProbeResult& result, uint64_t seed);
 
-// One line per epoch: epoch,train_loss,lr,top1,top5,test_loss.
-std::string history_csv(const std::vector<ProbeEpoch>& history);
-
 }  // namespace swath::eval

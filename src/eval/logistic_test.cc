@@ -130,6 +130,26 @@ TEST(Logistic, SweepPrefersWhatGeneralises) {
   EXPECT_LT(selection.c, 1.0);
 }
 
+// What the test set says must not reach the choice of C.
+TEST(Logistic, TheTestSetChoosesNothing) {
+  const Toy toy = make_toy(90, 12, 10);
+  const FeatureSet train{
+      toy.features.slice(0, 0, 60).contiguous(), toy.labels.slice(0, 0, 60).contiguous(), {}, {}};
+  FeatureSet test{
+      toy.features.slice(0, 60).contiguous(), toy.labels.slice(0, 60).contiguous(), {}, {}};
+  const LogisticOptions options{.num_c = 4, .c_min = 1e-3};
+  const Json honest = run_logistic(train, test, 3, options, 2);
+  test.labels_N = (test.labels_N + 1).remainder(3);
+  test.features_ND = test.features_ND * 100;
+  const Json wrong = run_logistic(train, test, 3, options, 2);
+  EXPECT_NE(honest["raw"]["top1"], wrong["raw"]["top1"]);
+  for (const char* variant : {"raw", "standardized"}) {
+    for (const char* key : {"c", "sweep", "loss"}) {
+      EXPECT_EQ(honest[variant][key], wrong[variant][key]) << variant << " " << key;
+    }
+  }
+}
+
 TEST(Logistic, StandardizedModelAppliesToRawFeatures) {
   const Toy toy = make_toy(60, 6, 9);
   FeatureSet set{toy.features, toy.labels, {}, {}};

@@ -21,6 +21,10 @@ namespace swath::eval {
 namespace {
 
 const std::vector<std::string> kMethods = {"linear", "logistic", "knn", "few_shot"};
+// What is averaged over splits in place.
+const std::set<std::string> kScores = {
+    "top1",     "top5",     "best_top1",      "balanced_accuracy",
+    "macro_f1", "mean_iou", "pixel_accuracy", "majority_class"};
 
 // In the order of kMethods.
 std::vector<std::string> chosen_methods(const ProbeOptions& options) {
@@ -208,16 +212,16 @@ at::Tensor read_rasters(const data::Dataset& images, const data::Dataset& raster
 struct PixelImages {
   std::shared_ptr<const data::Dataset> images;
   at::Tensor labels_NHW;
+  std::vector<std::string> class_names;  // as the rasters' data names them; may be empty
 };
 
 PixelImages open_pixel_images(const std::shared_ptr<const data::Dataset>& images,
-                              const std::string& labels_root, int64_t most_images, uint64_t seed,
-                              std::vector<std::string>* class_names) {
+                              const std::string& labels_root, int64_t most_images, uint64_t seed) {
   data::DatasetOptions label_options;
   label_options.root = labels_root;
+  label_options.labels = "none";  // folders name the classes of images, not those of pixels
   const std::unique_ptr<data::Dataset> rasters = data::open_dataset(label_options);
-  if (!rasters->class_names().empty()) *class_names = rasters->class_names();
-  PixelImages result{images, {}};
+  PixelImages result{images, {}, rasters->class_names()};
   if (most_images > 0 && images->size() > most_images) {
     std::vector<int64_t> chosen;
     const Permutation order(static_cast<uint64_t>(images->size()), seed, /*epoch=*/0);
@@ -230,13 +234,27 @@ PixelImages open_pixel_images(const std::shared_ptr<const data::Dataset>& images
   return result;
 }
 
+// The names of the rasters' values 0, 1 ...
+std::vector<std::string> pixel_classes(const PixelDataOptions& options, const PixelImages& train,
+                                       const PixelImages& test) {
+  if (!options.class_names.empty()) return options.class_names;
+  if (train.class_names.empty() || train.class_names != test.class_names) {
+    throw UsageError(
+        fmt::format(
+            "pixel probe: the training rasters name the classes [{}], the test rasters [{}].",
+            fmt::join(train.class_names, ", "), fmt::join(test.class_names, ", ")),
+        "name what the values 0, 1 ... stand for with pixels.class_names.");
+  }
+  return train.class_names;
+}
+
 Json measure_pixels(const ProbeInputs& inputs, const ProbeOptions& options) {
-  std::vector<std::string> class_names = inputs.train->class_names();
   const PixelDataOptions& pixels = options.pixels;
-  const PixelImages train = open_pixel_images(inputs.train, pixels.train_labels, pixels.most_images,
-                                              inputs.seed, &class_names);
-  const PixelImages test = open_pixel_images(inputs.test, pixels.test_labels, pixels.most_images,
-                                             inputs.seed, &class_names);
+  const PixelImages train =
+      open_pixel_images(inputs.train, pixels.train_labels, pixels.most_images, inputs.seed);
+  const PixelImages test =
+      open_pixel_images(inputs.test, pixels.test_labels, pixels.most_images, inputs.seed);
+  const std::vector<std::string> class_names = pixel_classes(pixels, train, test);
   const ModelSpec& spec = inputs.encoder->spec();
   // Pixels and labels must stay aligned, so nothing is resized.
   ProbeTransformOptions unchanged = options.transform;
@@ -300,14 +318,30 @@ Json versus(const Measured& model, const Measured& baseline,
   return result;
 }
 
-// Numbers by path: "top1", "logistic.raw.top1" ...
-void collect_numbers(const Json& json, const std::string& prefix, int depth,
+// Numbers by path: "top1", "baselines.untrained.logistic.raw.top1" ...; rows of a list go by their
+// k or their shots: "knn.weighted.20.top1".
+void collect_numbers(const Json& json, const std::string& prefix,
                      std::map<std::string, std::vector<double>>* numbers) {
   for (const auto& [key, value] : json.items()) {
     if (value.is_number()) (*numbers)[prefix + key].push_back(value.get<double>());
-    if (value.is_object() && depth > 0) {
-      collect_numbers(value, prefix + key + ".", depth - 1, numbers);
+    if (value.is_object()) collect_numbers(value, prefix + key + ".", numbers);
+    if (!value.is_array()) continue;
+    for (const Json& row : value) {
+      for (const char* name : {"k", "shots"}) {
+        if (!row.is_object() || !row.contains(name)) continue;
+        collect_numbers(row, fmt::format("{}{}.{}.", prefix, key, row[name].dump()), numbers);
+      }
     }
+  }
+}
+
+// Replaces scores by their means, and takes away what is true of one split only.
+void set_means(const Json& summary, const std::string& prefix, Json* json) {
+  for (const char* key : {"interval", "best_epoch", "versus"}) json->erase(key);
+  for (auto& [key, value] : json->items()) {
+    const std::string path = prefix + key;
+    if (value.is_object()) set_means(summary, path + ".", &value);
+    if (kScores.contains(key) && summary.contains(path)) value = summary[path]["mean"];
   }
 }
 
@@ -355,6 +389,8 @@ data::TransformOptions ProbeTransformOptions::for_training(
 void PixelDataOptions::describe(FieldTable& fields) {
   fields.add("train_labels", &train_labels, "label rasters of the training images; empty: none");
   fields.add("test_labels", &test_labels, "label rasters of the test images");
+  fields.add("class_names", &class_names,
+             "of the rasters' values 0, 1 ...; empty: as the label shards name them");
   fields.add("most_images", &most_images, "images of each list used, a seeded choice; 0: all")
       .at_least(0);
   probe.describe(fields);
@@ -466,12 +502,22 @@ Json run_probe(const ProbeInputs& inputs, const ProbeOptions& options) {
 
 Json summarize_repeats(const std::vector<Json>& reports) {
   std::map<std::string, std::vector<double>> numbers;
-  for (const Json& report : reports) collect_numbers(report, "", /*depth=*/3, &numbers);
+  for (const Json& report : reports) collect_numbers(report, "", &numbers);
   Json summary;
   for (const auto& [path, values] : numbers) {
     if (values.size() == reports.size()) summary[path] = to_json(mean_and_sd(values));
   }
   return summary;
+}
+
+Json merge_repeats(const std::vector<Json>& reports) {
+  Json merged = reports.front();
+  if (reports.size() == 1) return merged;
+  const Json summary = summarize_repeats(reports);
+  set_means(summary, "", &merged);
+  merged["repeats"] = summary;
+  merged["seeds"] = reports;
+  return merged;
 }
 
 }  // namespace swath::eval

@@ -46,7 +46,8 @@ struct ProbeTransformOptions {
 struct PixelDataOptions {
   std::string train_labels;  // as data.root; empty: no pixel probe
   std::string test_labels;
-  int64_t most_images = 1000;  // of each list, a seeded choice; 0: all
+  std::vector<std::string> class_names;  // of the values 0, 1 ...; empty: as label shards name them
+  int64_t most_images = 1000;            // of each list, a seeded choice; 0: all
   PixelProbeOptions probe;
 
   void describe(FieldTable& fields);
@@ -89,8 +90,15 @@ struct ProbeInputs {
 Json run_probe(const ProbeInputs& inputs, const ProbeOptions& options);
 
 // Mean and sample standard deviation over split seeds of every number that all reports have, by its
-// path: {"top1": {mean, sd, count}, "logistic.raw.top1": {...}, "baselines.untrained.top1" ...}.
+// path: {"top1": {mean, sd, count}, "baselines.untrained.logistic.raw.top1": {...},
+// "knn.weighted.20.top1" ...}.
 Json summarize_repeats(const std::vector<Json>& reports);
+
+// Reports of several splits as one: the first, with every accuracy replaced by the mean, of model
+// and baselines alike; "repeats": the summary; "seeds": the reports. What is true of one split only
+// (interval, best_epoch, versus) stays in "seeds"; history and confusion are the first split's. One
+// report is returned as it is.
+Json merge_repeats(const std::vector<Json>& reports);
 
 // The test set with its labels counted in the training set's classes, found by name. Throws
 // UsageError naming the classes that the training set does not know.

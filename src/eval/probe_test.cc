@@ -3,12 +3,17 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cmath>
+#include <filesystem>
+
 #include "core/error.h"
+#include "data/image.h"
 #include "eval/toy_dataset.h"
 #include "models/registry.h"
 
 namespace swath::eval {
 namespace {
+namespace fs = std::filesystem;
 
 models::ModelOptions tiny_model() {
   models::ModelOptions options;
@@ -47,6 +52,41 @@ ProbeOptions quick_options() {
   options.few_shot.episodes = 3;
   options.features.pooling = "both";
   return options;
+}
+
+// MAE's linear probe in RVSA's setting, the logistic probe of torchgeo-bench, DINO's kNN.
+TEST(Probe, DefaultsAreTheProtocols) {
+  const ProbeOptions options;
+  EXPECT_EQ(options.linear.epochs, 100);
+  EXPECT_EQ(options.linear.batch_size, 256);
+  EXPECT_EQ(options.linear.base_lr, 0.1);
+  EXPECT_EQ(options.linear.lars.momentum, 0.9);
+  EXPECT_EQ(options.linear.lars.trust_coefficient, 0.001);
+  EXPECT_EQ(options.linear.lars.weight_decay, 0);
+  EXPECT_TRUE(options.linear.augment);
+  EXPECT_TRUE(options.baselines);
+  EXPECT_EQ(options.features.pooling, "cls");
+  const data::TransformOptions training = options.transform.for_training(224, {});
+  EXPECT_EQ(training.kind, "probe_crop");
+  EXPECT_EQ(training.scale_min, 0.08);
+  EXPECT_EQ(training.scale_max, 1);
+  EXPECT_EQ(training.ratio_min, 3.0 / 4);
+  EXPECT_EQ(training.ratio_max, 4.0 / 3);
+  EXPECT_TRUE(training.horizontal_flip);
+  const data::TransformOptions evaluation = options.transform.for_evaluation(224, {});
+  EXPECT_EQ(evaluation.kind, "center_crop");
+  EXPECT_EQ(std::floor(224 / evaluation.resize_ratio), 256);
+  EXPECT_EQ(std::floor(512 / evaluation.resize_ratio), 585);
+  EXPECT_FALSE(evaluation.horizontal_flip || evaluation.dihedral || evaluation.jpeg_fast_scale);
+  EXPECT_FALSE(training.jpeg_fast_scale);
+  EXPECT_EQ(options.logistic.num_c, 20);
+  EXPECT_EQ(options.logistic.c_min, 1e-7);
+  EXPECT_EQ(options.logistic.c_max, 1e2);
+  EXPECT_EQ(options.knn.majority_k, 5);
+  EXPECT_EQ(options.knn.weighted_k, (std::vector<int64_t>{10, 20, 100, 200}));
+  EXPECT_EQ(options.knn.temperature, 0.07);
+  EXPECT_EQ(FewShotOptions().shots, (std::vector<int64_t>{1, 5, 10, 20}));
+  EXPECT_EQ(options.few_shot.episodes, 20);
 }
 
 TEST(Probe, LinearReportHasTheContractsKeysAndBaselines) {
@@ -150,15 +190,88 @@ TEST(Probe, BandsMustFitTheCheckpoint) {
   EXPECT_THROW(run_probe(fixture.inputs, quick_options()), UsageError);
 }
 
+Json report_of_split(double top1, double baseline) {
+  return {{"top1", top1},
+          {"interval", {0.1, 0.2}},
+          {"best_epoch", 3},
+          {"train_images", 50},
+          {"history", {{{"epoch", 1}, {"top1", top1}}}},
+          {"knn", {{"weighted", {{{"k", 10}, {"top1", 0.1}}, {{"k", 20}, {"top1", top1}}}}}},
+          {"few_shot", {{"shots", {{{"shots", 5}, {"logistic", {{"mean", top1}}}}}}}},
+          {"baselines", {{"band_statistics", {{"logistic", {{"raw", {{"top1", baseline}}}}}}}}},
+          {"versus", {{"untrained", {{"difference", top1 - baseline}}}}}};
+}
+
 TEST(Probe, RepeatsAreSummarizedByPath) {
-  const Json a{{"top1", 0.5}, {"logistic", {{"raw", {{"top1", 0.6}}}}}, {"only_a", 1}};
-  const Json b{{"top1", 0.7}, {"logistic", {{"raw", {{"top1", 0.6}}}}}};
-  const Json summary = summarize_repeats({a, b});
+  Json a = report_of_split(0.5, 0.3);
+  a["only_a"] = 1;
+  const Json summary = summarize_repeats({a, report_of_split(0.7, 0.3)});
   EXPECT_DOUBLE_EQ(summary["top1"]["mean"].get<double>(), 0.6);
   EXPECT_NEAR(summary["top1"]["sd"].get<double>(), std::sqrt(0.02), 1e-12);
   EXPECT_EQ(summary["top1"]["count"], 2);
-  EXPECT_DOUBLE_EQ(summary["logistic.raw.top1"]["sd"].get<double>(), 0);
+  // However deep: this one is the baseline of every report.
+  EXPECT_DOUBLE_EQ(summary["baselines.band_statistics.logistic.raw.top1"]["mean"].get<double>(),
+                   0.3);
+  EXPECT_DOUBLE_EQ(summary["knn.weighted.20.top1"]["mean"].get<double>(), 0.6);
+  EXPECT_DOUBLE_EQ(summary["knn.weighted.10.top1"]["sd"].get<double>(), 0);
+  EXPECT_DOUBLE_EQ(summary["few_shot.shots.5.logistic.mean"]["mean"].get<double>(), 0.6);
+  EXPECT_DOUBLE_EQ(summary["versus.untrained.difference"]["mean"].get<double>(), 0.3);
   EXPECT_FALSE(summary.contains("only_a"));
+}
+
+TEST(Probe, MergedRepeatsCompareMeansWithMeans) {
+  const Json first = report_of_split(0.5, 0.2);
+  const Json merged = merge_repeats({first, report_of_split(0.7, 0.4)});
+  EXPECT_DOUBLE_EQ(merged["top1"].get<double>(), 0.6);
+  EXPECT_NEAR(merged["baselines"]["band_statistics"]["logistic"]["raw"]["top1"].get<double>(), 0.3,
+              1e-12);
+  EXPECT_EQ(merged["train_images"], 50);
+  EXPECT_NEAR(merged["repeats"]["top1"]["sd"].get<double>(), std::sqrt(0.02), 1e-12);
+  EXPECT_EQ(merged["seeds"][0], first);
+  // A mean over splits has no interval over the images of one of them.
+  for (const char* key : {"interval", "best_epoch", "versus"}) {
+    EXPECT_FALSE(merged.contains(key)) << key;
+    EXPECT_TRUE(merged["seeds"][1].contains(key)) << key;
+  }
+  EXPECT_EQ(merge_repeats({first}), first);
+}
+
+// Rasters of two classes, left and right, in folders named after the images' four classes.
+std::string write_rasters(const char* name, const data::Dataset& images) {
+  const fs::path root = fs::path(testing::TempDir()) / name;
+  fs::remove_all(root);
+  data::Image raster;
+  raster.width = raster.height = 16;
+  raster.bands = 1;
+  raster.type = data::PixelType::kUint8;
+  for (int i = 0; i < 16 * 16; ++i) raster.pixels.push_back(std::byte(i % 16 < 8 ? 0 : 1));
+  for (int64_t i = 0; i < images.size(); ++i) {
+    const fs::path path = root / images.sample(i).name;
+    fs::create_directories(path.parent_path());
+    data::write_png(path, raster);
+  }
+  return root.string();
+}
+
+TEST(Probe, PixelsHaveClassesOfTheirOwn) {
+  Fixture fixture;
+  ProbeOptions options = quick_options();
+  options.methods = {"knn"};
+  options.pixels.train_labels = write_rasters("swath_probe_train_rasters", *fixture.inputs.train);
+  options.pixels.test_labels = write_rasters("swath_probe_test_rasters", *fixture.inputs.test);
+  options.pixels.most_images = 30;
+  // Folders name the classes of the images, not those of the pixels.
+  EXPECT_THROW(run_probe(fixture.inputs, options), UsageError);
+  options.pixels.class_names = {"west", "east"};
+  const Json report = run_probe(fixture.inputs, options)["pixels"];
+  EXPECT_EQ(report["train_images"], 30);
+  EXPECT_EQ(report["confusion"].size(), 2U);
+  EXPECT_EQ(report["pixels"], 30 * 16 * 16);
+  // The position table tells a token's place; interpolation blurs the border.
+  EXPECT_GT(report["mean_iou"].get<double>(), 0.75);
+  // Statistics of a patch do not.
+  EXPECT_LT(report["baselines"]["band_statistics"]["mean_iou"].get<double>(), 0.6);
+  EXPECT_TRUE(report["baselines"]["untrained"].contains("mean_iou"));
 }
 
 TEST(Probe, EveryKeyOfTheTableIsUnique) {
