@@ -58,12 +58,14 @@ Outcome run_embed(const CommandSyntax& syntax, const Words& words) {
                                   trained.normalization());
   const auto directory = make_output_directory(options.run.output, "embed", arguments.overwrite);
   write_file_atomically(directory / "config.toml", fields.to_toml());
+  options.features.skipped = std::make_shared<data::SkippedList>(directory / "skipped.txt");
   const eval::FeatureSet features =
       eval::extract_features(*encoder, dataset, transform, options.features, device);
   outcome.json = eval::write_features(features, directory,
                                       {{"checkpoint", trained.origin},
                                        {"pooling", options.features.pooling},
                                        {"data", options.data.root}});
+  outcome.json["skipped_samples"] = options.features.skipped->size();
   outcome.json["output"] = directory.string();
   outcome.text =
       fmt::format("{} features of {} numbers in {}", outcome.json.at("rows").get<int64_t>(),

@@ -81,7 +81,9 @@ Outcome run_finetune(const CommandSyntax& syntax, const Words& words) {
   inputs.bands = trained.options.transform.bands;
   inputs.device = select_device(options.run.device);
   inputs.seed = seed;
+  options.train.skipped = std::make_shared<data::SkippedList>(directory / "skipped.txt");
   outcome.json = eval::run_finetune(inputs, options.train);
+  outcome.json["skipped_samples"] = options.train.skipped->size();
   models::ExportOptions card;
   card.metadata = card_metadata(trained);
   card.metadata["classes"] = Json(sets.train->class_names()).dump();

@@ -95,13 +95,15 @@ void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoin
   options.model = saved_options.model;
 }
 
-void complete_normalization(PretrainOptions& options, const data::Dataset& dataset) {
+void complete_normalization(PretrainOptions& options, const data::Dataset& dataset,
+                            const std::shared_ptr<data::SkippedList>& skipped) {
   NormalizationOptions& normalization = options.normalization;
   if (normalization.mean.empty()) {
     log_info("computing the mean and standard deviation of every band.");
     data::NormalizationOptions how;
     how.bands = options.transform.bands;
     how.skip_bad = options.data.skip_bad;
+    how.skipped = skipped;
     const data::BandNormalization computed = data::compute_normalization(dataset, how);
     normalization.mean = computed.normalization().mean;
     normalization.standard_deviation = computed.normalization().standard_deviation;
@@ -172,13 +174,15 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
 
   // 2. Data.
   const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(options.data);
-  complete_normalization(options, *dataset);
+  const auto skipped = std::make_shared<data::SkippedList>(directory / "skipped.txt");
+  complete_normalization(options, *dataset, skipped);
   fit_model_to_data(options);
   const data::Transform transform(
       options.transform, {options.normalization.mean, options.normalization.standard_deviation});
   data::LoaderOptions loader_options = options.loader;
   loader_options.batch_size = options.train.batch_size / options.train.accumulation;
   loader_options.skip_bad = options.data.skip_bad;
+  loader_options.skipped = skipped;
   const auto seed = static_cast<uint64_t>(options.run.seed);
   data::Loader loader(dataset, transform, loader_options, seed, device);
 
@@ -212,7 +216,7 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
           {"seconds", summary.seconds},
           {"data_wait", summary.data_wait},
           {"skipped_steps", summary.skipped_steps},
-          {"skipped_samples", loader.skipped_samples()},
+          {"skipped_samples", skipped->size()},
           {"epochs", options.train.epochs},
           {"reason", summary.reason},
           {"signal", summary.signal}};

@@ -62,6 +62,7 @@ Json probe(const std::string& path, const ProbeCommandOptions& options, const fs
   LabelledOptions labelled = options.sets;
   labelled.data.skip_bad |= method.features.skip_bad;
   method.features.skip_bad = labelled.data.skip_bad;
+  method.features.skipped = std::make_shared<data::SkippedList>(directory / "skipped.txt");
   check_repeats(labelled, options.repeats);
 
   std::vector<Json> reports;
@@ -84,6 +85,7 @@ Json probe(const std::string& path, const ProbeCommandOptions& options, const fs
   result["checkpoint"] = trained.origin;
   result["image_size"] = size;
   result["dataset"] = options.sets.data.root;
+  result["skipped_samples"] = method.features.skipped->size();
   result["output"] = directory.string();
   write_file_atomically(directory / "probe.json", result.dump(1));
   return result;

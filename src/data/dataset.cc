@@ -9,6 +9,7 @@
 #include "data/list_dataset.h"
 #include "data/shard_dataset.h"
 #include "data/shard_set.h"
+#include "data/split.h"
 #include "data/subset_dataset.h"
 #include "data/tar_dataset.h"
 
@@ -87,6 +88,7 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
   } else {
     dataset = std::make_unique<FolderDataset>(root, folder_labels(options.labels));
   }
+  if (!options.list.empty()) check_listed_contents(options.list, *dataset);
   if (!options.exclude_list.empty()) {
     dataset = exclude_by_list(std::move(dataset), read_list_file(options.exclude_list),
                               options.exclude_list);

@@ -47,7 +47,8 @@ struct DatasetOptions {
   void describe(FieldTable& fields);
 };
 
-// Throws UsageError (no such folder, no images in it, a list that names missing files ...).
+// Throws UsageError (no such folder, no images in it, a list that names missing files, a list of a
+// stored split of which a listed file was changed ...).
 std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options);
 
 }  // namespace swath::data

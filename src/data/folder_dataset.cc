@@ -50,7 +50,7 @@ bool has_image_extension(std::string_view file_name) {
 
 struct FolderDataset::Skipped {
   std::map<std::string, int64_t> by_extension;
-  std::set<std::string> folders;  // that hold such files: "" or "river/deep/"
+  std::set<std::string> folders;  // that hold such files, or nothing: "" or "river/deep/"
   std::string example;
 
   void add(const std::string& prefix, const std::string& file_name) {
@@ -105,10 +105,12 @@ void FolderDataset::scan(const fs::path& directory, const std::string& prefix, i
                      "look for a link that points to a folder above it.");
   }
   std::error_code error;
+  bool is_empty = true;
   for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
        entry.increment(error)) {
     const std::string file_name = entry->path().filename().string();
     if (file_name.starts_with('.') || file_name == "__MACOSX") continue;
+    is_empty = false;
     std::error_code ignored;  // a broken link is neither a folder nor, by its name, hidden
     if (entry->is_directory(ignored)) {
       scan(entry->path(), prefix + file_name + "/", depth + 1, skipped);
@@ -122,6 +124,7 @@ void FolderDataset::scan(const fs::path& directory, const std::string& prefix, i
     throw Error(
         fmt::format("data: cannot read the folder {}: {}.", directory.string(), error.message()));
   }
+  if (is_empty) skipped->folders.insert(prefix);
 }
 
 void FolderDataset::assign_labels(FolderLabels labels) {
@@ -173,7 +176,8 @@ bool FolderDataset::holds_image_below(std::string_view prefix) const {
   return found != places.end() && index_.name(*found).starts_with(prefix);
 }
 
-// A class whose images all have an extension that is not known would be missing from the labels.
+// A class without a file, or whose images all have an extension that is not known, would be missing
+// from the labels.
 void FolderDataset::check_class_folders(FolderLabels labels, const Skipped& skipped) const {
   for (const std::string& folder : skipped.folders) {
     if (folder.empty()) continue;
@@ -181,10 +185,10 @@ void FolderDataset::check_class_folders(FolderLabels labels, const Skipped& skip
         labels == FolderLabels::kTop ? folder.substr(0, folder.find('/') + 1) : folder;
     if (holds_image_below(prefix)) continue;
     throw UsageError(
-        fmt::format("data: the class folder {} holds files and no image (jpg, jpeg, png, tif, "
-                    "tiff, npy, jp2).",
-                    (root_ / prefix.substr(0, prefix.size() - 1)).string()),
-        "convert its images, or move the folder away.");
+        fmt::format(
+            "data: the class folder {} holds no image (jpg, jpeg, png, tif, tiff, npy, jp2).",
+            (root_ / prefix.substr(0, prefix.size() - 1)).string()),
+        "put its images there, convert those of other formats, or move the folder away.");
   }
 }
 

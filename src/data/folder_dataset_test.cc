@@ -116,7 +116,6 @@ TEST(FolderDataset, AClassFolderWithoutImages) {
   TemporaryDirectory root;
   write_chip(root / "train/river/a.npy", 1);
   write_chip(root / "train/city/a.npy", 1);
-  std::filesystem::create_directories(root / "train/empty");
   test::write_text(root / "train/readme.txt", "not in a class folder");
   const auto open = [&](const char* below, FolderLabels labels) {
     return FolderDataset(root / below, labels);
@@ -125,11 +124,24 @@ TEST(FolderDataset, AClassFolderWithoutImages) {
   EXPECT_EQ(open("", FolderLabels::kLeaf).size(), 2);
   test::write_text(root / "train/forest/deep/b.bmp", "x");
   const std::string message = message_of<UsageError>([&] { open("train", FolderLabels::kTop); });
-  EXPECT_CONTAINS(message, "train/forest holds files and no image");
+  EXPECT_CONTAINS(message, "train/forest holds no image");
   EXPECT_CONTAINS(message, "HINT");
   EXPECT_CONTAINS(message_of<UsageError>([&] { open("", FolderLabels::kLeaf); }),
-                  "train/forest/deep holds files");
+                  "train/forest/deep holds no image");
   EXPECT_EQ(open("train", FolderLabels::kNone).size(), 2);
+}
+
+TEST(FolderDataset, AnEmptyClassFolder) {
+  TemporaryDirectory root;
+  write_chip(root / "river/a.npy", 1);
+  std::filesystem::create_directories(root / "river/notes");
+  EXPECT_EQ(FolderDataset(root.path(), FolderLabels::kTop).size(), 1);
+  std::filesystem::create_directories(root / "city");
+  const std::string message =
+      message_of<UsageError>([&] { FolderDataset(root.path(), FolderLabels::kTop); });
+  EXPECT_CONTAINS(message, "/city holds no image");
+  EXPECT_CONTAINS(message, "HINT");
+  EXPECT_EQ(FolderDataset(root.path(), FolderLabels::kNone).size(), 1);
 }
 
 TEST(FolderDataset, ImagesBesideClassFolders) {

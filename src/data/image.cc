@@ -137,6 +137,17 @@ std::unique_ptr<ImageCodec> open_codec(const ImageSource& source, EncodedBytes::
   throw_bad_image(source.name, fmt::format("is not an image: found {}", content.found));
 }
 
+// A lying name is a sign of a mixed-up or damaged set, so no command takes such a file silently.
+std::unique_ptr<ImageCodec> open_named(const ImageSource& source, EncodedBytes::Access access) {
+  std::unique_ptr<ImageCodec> codec = open_codec(source, access);
+  if (source.raw) return codec;
+  if (const auto wrong = wrong_extension(source.path.native(), codec->info().format)) {
+    throw_bad_image(source.name, *wrong,
+                    "rename the file after its content, or leave it out with `--skip-bad`.");
+  }
+  return codec;
+}
+
 class RawCodec final : public ImageCodec {
  public:
   RawCodec(std::span<const std::byte> bytes, const ImageInfo& info) : bytes_(bytes) {
@@ -243,6 +254,29 @@ EncodedBytes::EncodedBytes(EncodedBytes&& other) noexcept
   other.buffer_.clear();
 }
 
+std::optional<std::string> wrong_extension(std::string_view name, std::string_view format) {
+  struct Extension {
+    std::string_view name;
+    std::string_view format;  // begins so: GDAL has several readers of JPEG 2000
+  };
+  static constexpr Extension kExtensions[] = {{"jpg", "JPEG"},  {"jpeg", "JPEG"},  {"png", "PNG"},
+                                              {"tif", "GTiff"}, {"tiff", "GTiff"}, {"npy", "NPY"},
+                                              {"jp2", "JP2"}};
+  const size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos) return std::nullopt;
+  const std::string_view extension = name.substr(dot + 1);
+  const auto is_same_letter = [](char known, char letter) {
+    return known ==
+           (letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter);
+  };
+  for (const Extension& known : kExtensions) {
+    if (!std::ranges::equal(known.name, extension, is_same_letter)) continue;
+    if (format.starts_with(known.format)) return std::nullopt;
+    return fmt::format("holds {} data under the extension .{}", format, extension);
+  }
+  return std::nullopt;
+}
+
 void throw_bad_image(const std::string& name, const std::string& what, const std::string& hint) {
   throw BadSample(fmt::format("{}: {}.", name, what),
                   hint.empty()
@@ -325,7 +359,7 @@ std::unique_ptr<ImageCodec> open_raw(std::span<const std::byte> bytes, const Ima
 }
 
 ImageReader::ImageReader(const ImageSource& source)
-    : name_(source.name), codec_(open_codec(source, EncodedBytes::Access::kWhole)) {}
+    : name_(source.name), codec_(open_named(source, EncodedBytes::Access::kWhole)) {}
 
 ImageReader::~ImageReader() = default;
 
@@ -337,7 +371,7 @@ void ImageReader::read(const DecodeOptions& options, Image* image) {
 }
 
 ImageInfo read_image_info(const ImageSource& source) {
-  return open_codec(source, EncodedBytes::Access::kHeadOnly)->info();
+  return open_named(source, EncodedBytes::Access::kHeadOnly)->info();
 }
 
 Image decode_image(const ImageSource& source, const DecodeOptions& options) {

@@ -1,7 +1,8 @@
 // Images of any size, band count and pixel type, decoded whole or by region.
 //
 // Formats: JPEG (libjpeg-turbo), PNG (libpng), NumPy .npy, and what GDAL reads (TIFF, GeoTIFF,
-// JPEG 2000 ...) when swath was built with GDAL. The content tells the format, not the name.
+// JPEG 2000 ...) when swath was built with GDAL. The content tells the format; a name whose
+// extension says another is an error.
 //
 // What becomes of a file's pixels:
 //   JPEG    gray (1 band) or RGB (3), uint8, bit-equal to Pillow's. CMYK is refused. A
@@ -79,10 +80,12 @@ struct ImageInfo {
 // Something that can be decoded: a file, encoded bytes in memory, or raw pixels in memory (a record
 // of a shard). Bytes are borrowed: they must outlive the source.
 struct ImageSource {
-  std::string name;            // for errors: the path, or shard and record
-  std::filesystem::path path;  // used when `bytes` is empty
-  std::span<const std::byte> bytes;
-  std::optional<ImageInfo> raw;  // set: `bytes` are raw pixels of this shape
+  std::string name;  // for errors: the path, or shard and record
+  // The file; with `bytes`, the name they have in their archive (may be empty). Its extension has
+  // to agree with the content.
+  std::filesystem::path path;
+  std::span<const std::byte> bytes;  // empty: the file is read
+  std::optional<ImageInfo> raw;      // set: `bytes` are raw pixels of this shape
 
   static ImageSource from_file(const std::filesystem::path& path);
 };
@@ -98,8 +101,9 @@ struct DecodeOptions {
   int64_t memory_limit_bytes = int64_t{1} << 31;
 };
 
-// Throw BadSample naming the source when it is missing, empty, truncated, or not an image, and when
-// the region or a band lies outside it. A JPEG, PNG or .npy cut off behind the region fails too.
+// Throw BadSample naming the source when it is missing, empty, truncated, not an image, or of
+// another format than its extension says, and when the region or a band lies outside it. A JPEG,
+// PNG or .npy cut off behind the region fails too.
 ImageInfo read_image_info(const ImageSource& source);
 Image decode_image(const ImageSource& source, const DecodeOptions& options = {});
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/files.h"
@@ -59,6 +60,10 @@ std::unique_ptr<ImageCodec> open_raw(std::span<const std::byte> bytes, const Ima
 std::unique_ptr<ImageCodec> open_gdal(const std::filesystem::path& path,
                                       std::span<const std::byte> bytes, const std::string& name,
                                       const std::string& found);
+
+// Why content of this format does not belong under that name, or nothing. Names whose extension is
+// not one of an image are not judged. `format` as in ImageInfo.
+std::optional<std::string> wrong_extension(std::string_view name, std::string_view format);
 
 // Throws BadSample "name: what"; without a hint, the one that fits any bad file.
 [[noreturn]] void throw_bad_image(const std::string& name, const std::string& what,

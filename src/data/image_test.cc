@@ -48,10 +48,27 @@ class ImageFiles : public testing::Test {
 
 using ImageContent = ImageFiles;
 
-TEST_F(ImageContent, DecidesNotTheName) {
+TEST_F(ImageContent, DecidesAndTheNameMustAgree) {
   const std::string jpeg = read_file(fixture("ucm/beach57.jpg"));
-  EXPECT_EQ(read_image_info(file("really_a_jpeg.png", jpeg)).format, "JPEG");
-  EXPECT_EQ(read_image_info(file("no_extension", jpeg)).format, "JPEG");
+  for (const char* name : {"no_extension", "photo.JPG", "photo.jpeg", "jpg.d/photo.001"}) {
+    fs::create_directories(directory_ / "jpg.d");
+    EXPECT_EQ(read_image_info(file(name, jpeg)).format, "JPEG") << name;
+  }
+  for (const char* name : {"photo.png", "photo.TIF", "photo.npy", "photo.jp2"}) {
+    const std::string extension = fs::path(name).extension();
+    EXPECT_THAT(
+        message_of(file(name, jpeg)),
+        AllOf(HasSubstr(name), HasSubstr("holds JPEG data under the extension " + extension),
+              HasSubstr("HINT: rename the file")));
+    EXPECT_THROW(read_image_info(ImageSource::from_file(directory_ / name)), BadSample);
+  }
+  // In memory, the name is that of the archive's member.
+  ImageSource member;
+  member.name = "photo.png of archive.tar";
+  member.bytes = std::as_bytes(std::span(jpeg));
+  EXPECT_EQ(read_image_info(member).format, "JPEG");
+  member.path = "photo.png";
+  EXPECT_THAT(message_of(member), HasSubstr("photo.png of archive.tar: holds JPEG data"));
 }
 
 TEST_F(ImageContent, ThatIsNoImageIsNamed) {

@@ -85,10 +85,12 @@ Json inspect_dataset(const InspectOptions& options) {
 
   std::map<std::string, int64_t> formats, sizes, types, band_counts;
   int64_t georeferenced = 0;
+  int64_t unusable_images = 0;
   BandNormalization normalization;
   Json unusable = Json::array();
   for (const Look& look : looks) {
     if (!look.problem.empty()) {
+      ++unusable_images;
       if (unusable.size() < kMostListed) unusable.push_back(look.problem);
       continue;
     }
@@ -132,6 +134,7 @@ Json inspect_dataset(const InspectOptions& options) {
           {"band_counts", to_json(band_counts)},
           {"georeferenced", georeferenced},
           {"bands", bands},
+          {"unusable_images", unusable_images},
           {"unusable", unusable}};
 }
 

@@ -24,8 +24,10 @@ struct InspectOptions {
 
 // {"dataset", "images", "classes": {name: count}, "unlabelled", "examples",
 //  "looked_at", "formats", "sizes": {"256x256": n}, "pixel_types", "band_counts", "georeferenced",
-//  "bands": [{"name", "minimum", "maximum", "mean", "standard_deviation"}], "unusable"}
-// Counts of classes are of all samples, the rest is of the samples looked at.
+//  "bands": [{"name", "minimum", "maximum", "mean", "standard_deviation"}],
+//  "unusable_images", "unusable"}
+// Counts of classes are of all samples, the rest is of the samples looked at; "unusable" says why
+// of the first 20.
 Json inspect_dataset(const InspectOptions& options);
 
 }  // namespace swath::data

@@ -30,6 +30,7 @@ TEST(Inspect, CountsClassesSizesBandsAndValues) {
   EXPECT_EQ(report["bands"][3]["name"], "band_3");
   EXPECT_LE(report["bands"][0]["maximum"], 250);
   EXPECT_GT(report["bands"][0]["standard_deviation"], 40);
+  EXPECT_EQ(report["unusable_images"], 1);
   ASSERT_EQ(report["unusable"].size(), 1u);
   EXPECT_CONTAINS(report["unusable"][0].get<std::string>(), "empty.npy");
   EXPECT_EQ(load_normalization(root / "normalization.json").normalization().mean.size(), 4u);

@@ -12,14 +12,12 @@
 #include <condition_variable>
 #include <exception>
 #include <limits>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
 
 #include "core/error.h"
-#include "core/log.h"
 #include "core/random.h"
 
 namespace swath::data {
@@ -88,7 +86,8 @@ class Loader::Workers {
         global_batch_(options.batch_size * world_size),
         world_size_(world_size),
         size_(dataset_->size()),
-        has_labels_(!dataset_->class_names().empty()) {
+        has_labels_(!dataset_->class_names().empty()),
+        skipped_(options.skipped ? options.skipped : std::make_shared<SkippedList>()) {
     if (options.batch_size < 1 || options.prefetch_batches < 1 || rank < 0 || rank >= world_size) {
       throw UsageError(fmt::format("loader: batch_size {}, prefetch_batches {}, rank {} of {}.",
                                    options.batch_size, options.prefetch_batches, rank, world_size));
@@ -159,12 +158,7 @@ class Loader::Workers {
 
   double wait_seconds() const { return wait_seconds_; }
 
-  std::vector<std::string> skipped_names() const {
-    std::lock_guard lock(skipped_mutex_);
-    std::vector<std::string> lines;
-    for (const auto& [name, reason] : skipped_) lines.push_back(name + ": " + reason);
-    return lines;
-  }
+  const SkippedList& skipped() const { return *skipped_; }
 
  private:
   struct Staged {
@@ -323,7 +317,7 @@ class Loader::Workers {
         return;
       } catch (const BadSample& error) {
         if (!options_.skip_bad) return keep_error(slot, item);
-        note_skipped(sample.name, error.message());
+        skipped_->add(sample.name, error.message());
       } catch (...) {
         return keep_error(slot, item);
       }
@@ -347,11 +341,6 @@ class Loader::Workers {
     if (item >= slot.error_item) return;
     slot.error_item = item;
     slot.error = std::current_exception();
-  }
-
-  void note_skipped(const std::string& name, const std::string& reason) {
-    std::lock_guard lock(skipped_mutex_);
-    if (skipped_.emplace(name, reason).second) log_warning(reason + " It is left out.");
   }
 
   void wait_for(int64_t batch) {
@@ -426,6 +415,7 @@ class Loader::Workers {
   const int64_t world_size_;
   const int64_t size_;
   const bool has_labels_;
+  const std::shared_ptr<SkippedList> skipped_;
   int64_t num_threads_ = 1;
 
   // Of the calling thread.
@@ -445,9 +435,6 @@ class Loader::Workers {
   std::condition_variable done_;
   std::atomic<bool> is_stopping_{false};
   std::vector<std::thread> threads_;
-
-  mutable std::mutex skipped_mutex_;
-  std::map<std::string, std::string> skipped_;
 };
 
 Loader::Loader(std::shared_ptr<const Dataset> dataset, Transform transform, LoaderOptions options,
@@ -462,9 +449,7 @@ int64_t Loader::batches_per_epoch() const { return workers_->batches_per_epoch()
 DataPosition Loader::position() const { return workers_->position(); }
 void Loader::seek(const DataPosition& position) { workers_->seek(position); }
 double Loader::wait_seconds() const { return workers_->wait_seconds(); }
-int64_t Loader::skipped_samples() const {
-  return static_cast<int64_t>(workers_->skipped_names().size());
-}
-std::vector<std::string> Loader::skipped_names() const { return workers_->skipped_names(); }
+int64_t Loader::skipped_samples() const { return workers_->skipped().size(); }
+std::vector<std::string> Loader::skipped_names() const { return workers_->skipped().lines(); }
 
 }  // namespace swath::data

@@ -24,6 +24,7 @@
 #include "core/config.h"
 #include "core/tensor/batch.h"
 #include "data/dataset.h"
+#include "data/skipped_list.h"
 #include "data/transform.h"
 
 namespace swath::data {
@@ -37,6 +38,7 @@ struct LoaderOptions {
   // Unusable samples are counted and listed instead of thrown. When shuffling, the next usable
   // sample of the order takes the place; in order (evaluation), the batch becomes smaller.
   bool skip_bad = false;
+  std::shared_ptr<SkippedList> skipped = nullptr;  // their list; none: one of the loader's own
 
   // Only how the loader works is for the user to set; what it delivers is decided by its caller.
   void describe(FieldTable& fields);
@@ -75,8 +77,8 @@ class Loader {
 
   // Seconds that next() has waited for workers.
   double wait_seconds() const;
-  // Different samples that skip_bad has left out so far (prefetched batches count), and why: lines
-  // of name and reason, sorted.
+  // Different samples on the list of skip_bad so far (prefetched batches count), and why: lines of
+  // name and reason, sorted.
   int64_t skipped_samples() const;
   std::vector<std::string> skipped_names() const;
 

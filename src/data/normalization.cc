@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
 #include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
-#include "core/log.h"
 #include "core/random.h"
 #include "data/parallel.h"
 
@@ -18,6 +19,28 @@ namespace {
 // Samples that are summed one after the other; the sum of doubles depends on the order, so the
 // groups must not depend on the number of threads.
 constexpr int64_t kGroup = 64;
+// Enough to outvote a stray image.
+constexpr int64_t kVoters = 16;
+
+// The band count that most of the first readable samples have, the first of them where none leads;
+// 0: none is readable.
+int64_t usual_bands(const Dataset& dataset, const std::function<int64_t(int64_t)>& index_of,
+                    int64_t count) {
+  std::map<int64_t, int64_t> votes;
+  int64_t usual = 0;
+  int64_t voters = 0;
+  std::vector<std::byte> scratch;
+  for (int64_t i = 0; i < count && voters < kVoters; ++i) {
+    try {
+      const int64_t bands = read_image_info(dataset.source(index_of(i), &scratch)).bands;
+      ++voters;
+      if (++votes[bands] > votes[usual]) usual = bands;
+    } catch (const BadSample&) {
+      continue;  // the reason is found again, and reported, with all others
+    }
+  }
+  return usual;
+}
 
 }  // namespace
 
@@ -38,7 +61,11 @@ BandNormalization compute_normalization(const Dataset& dataset,
   const Permutation order(static_cast<uint64_t>(size), static_cast<uint64_t>(options.seed), 0);
   const int64_t groups = (count + kGroup - 1) / kGroup;
   std::vector<BandStatistics> of_group(static_cast<size_t>(groups));
-  std::atomic<int64_t> skipped{0};
+  const auto index_of = [&](int64_t i) {
+    return count == size ? i : static_cast<int64_t>(order(static_cast<uint64_t>(i)));
+  };
+  const int64_t usual = options.bands.empty() ? usual_bands(dataset, index_of, count) : 0;
+  const auto skipped = options.skipped ? options.skipped : std::make_shared<SkippedList>();
   DecodeOptions decode;
   decode.bands = options.bands;
   parallel_for(
@@ -47,16 +74,20 @@ BandNormalization compute_normalization(const Dataset& dataset,
         std::vector<std::byte> scratch;
         Image image;
         for (int64_t i = group * kGroup; i < std::min(count, (group + 1) * kGroup); ++i) {
-          const int64_t index =
-              count == size ? i : static_cast<int64_t>(order(static_cast<uint64_t>(i)));
+          const int64_t index = index_of(i);
           try {
             const ImageSource source = dataset.source(index, &scratch);
             ImageReader reader(source);
+            if (usual != 0 && reader.info().bands != usual) {
+              throw BadSample(fmt::format("{}: has {} bands, most images have {}.", source.name,
+                                          reader.info().bands, usual),
+                              "select bands that all images have, or leave others out with "
+                              "`--skip-bad`.");
+            }
             of_group[static_cast<size_t>(group)].add(reader, decode, source.name, &image);
           } catch (const BadSample& error) {
             if (!options.skip_bad) throw;
-            log_warning(error.message() + " It is left out.");
-            ++skipped;
+            skipped->add(dataset.sample(index).name, error.message());
           }
         }
       },
@@ -64,8 +95,7 @@ BandNormalization compute_normalization(const Dataset& dataset,
   BandNormalization result;
   for (const BandStatistics& statistics : of_group) result.statistics.merge(statistics);
   if (result.statistics.images() == 0) {
-    throw Error(fmt::format("none of the {} samples of {} is usable.", skipped.load(),
-                            dataset.description()),
+    throw Error(fmt::format("none of {} samples of {} is usable.", count, dataset.description()),
                 "list what is wrong with `swath data verify`.");
   }
   result.band_names = band_names_of(dataset, options.bands, result.statistics.bands());

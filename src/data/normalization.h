@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/config.h"
 #include "core/json.h"
 #include "data/dataset.h"
+#include "data/skipped_list.h"
 #include "data/statistics.h"
 #include "data/transform.h"
 
@@ -20,6 +22,7 @@ struct NormalizationOptions {
   int64_t seed = 0;
   int64_t workers = 0;  // 0: all cores
   bool skip_bad = false;
+  std::shared_ptr<SkippedList> skipped;  // where they are listed; none: only in the log
 
   void describe(FieldTable& fields);
 };
@@ -35,7 +38,7 @@ struct BandNormalization {
 
 // Streams whole images through BandStatistics. The result does not depend on the number of threads:
 // fixed groups of samples are summed one by one and merged in order. Throws BadSample for an
-// unusable image (unless skip_bad) and UsageError for images of different band counts.
+// unusable image (unless skip_bad), such as one of another band count than most of the first have.
 BandNormalization compute_normalization(const Dataset& dataset,
                                         const NormalizationOptions& options);
 

@@ -21,7 +21,6 @@
 #include "data/shard_set.h"
 #include "data/statistics.h"
 #include "data/tar_archive.h"
-#include "data/verify.h"
 
 namespace swath::data {
 namespace fs = std::filesystem;
@@ -92,9 +91,6 @@ Prepared prepare(const Dataset& dataset, int64_t index, const PackOptions& optio
   const ImageSource source = dataset.source(index, &scratch);
   ImageReader reader(source);
   prepared.info = reader.info();
-  if (const auto wrong = wrong_extension(prepared.sample.name, prepared.info.format)) {
-    throw BadSample(*wrong, "rename the file, or leave it out with --skip-bad.");
-  }
   Image image;
   DecodeOptions decode;
   decode.bands = options.bands;

@@ -218,7 +218,7 @@ TEST(Pack, MislabelledExtensionsAreNotPacked) {
   write_class_folders(root / "images", 1, 2);
   fs::rename(root / "images/a/chip1.npy", root / "images/a/chip1.png");
   EXPECT_CONTAINS(message_of<BadSample>([&] { pack_dataset(options_for(root)); }),
-                  "chip1.png holds NPY data under the extension .png");
+                  "chip1.png: holds NPY data under the extension .png");
 }
 
 TEST(Pack, KeepsJpegBytes) {

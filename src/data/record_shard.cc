@@ -397,7 +397,9 @@ ImageSource RecordShard::source(int64_t index, std::vector<std::byte>* scratch) 
   ImageSource source;
   source.name = fmt::format("{} record {} ({})", path().string(), index, name(index));
   source.bytes = bytes(index, scratch);
-  if (layout_.encoding != RecordEncoding::kFile) {
+  if (layout_.encoding == RecordEncoding::kFile) {
+    source.path = name(index);
+  } else {
     ImageInfo info;
     info.format = "RECORD";
     info.width = layout_.width;

@@ -310,6 +310,23 @@ std::string read_stored(const fs::path& directory, const Json& entry) {
   return text;
 }
 
+void refuse_changed(const std::string& name, const fs::path& directory, const std::string& found,
+                    const std::string& stored) {
+  if (found == stored) return;
+  throw UsageError(fmt::format("{} was changed after the split {}: its SHA-256 is {}, "
+                               "contents.sha256 says {}.",
+                               name, directory.string(), found, stored),
+                   "restore the file, or make the split of these data again with `swath data split "
+                   "--overwrite`.");
+}
+
+bool names_list(const Json& split, const std::string& file) {
+  const auto& lists = split["lists"];
+  return std::any_of(lists.begin(), lists.end(), [&](const Json& entry) {
+    return entry.at("file").get<std::string>() == file;
+  });
+}
+
 }  // namespace
 
 void SplitOptions::describe(FieldTable& fields) {
@@ -504,13 +521,7 @@ Json check_split(const fs::path& directory, const Dataset& dataset, int64_t work
     index_of.emplace(name, i);
     const auto known = stored.find(name);
     if (known == stored.end()) continue;  // a file added later is in no list
-    if (known->second != hashes[static_cast<size_t>(i)]) {
-      throw UsageError(
-          fmt::format("{} was changed after the split {}: its SHA-256 is {}, contents.sha256 says "
-                      "{}.",
-                      name, directory.string(), hashes[static_cast<size_t>(i)], known->second),
-          "restore the file, or make the split again with `swath data split --overwrite`.");
-    }
+    refuse_changed(name, directory, hashes[static_cast<size_t>(i)], known->second);
   }
 
   // 2. The lists: unchanged, disjoint, of known files.
@@ -568,6 +579,41 @@ Json check_split(const fs::path& directory, const Dataset& dataset, int64_t work
           {"classes", split["classes"].size()},
           {"repeats_with_duplicates_across", across},
           {"sha256", split["sha256"]}};
+}
+
+void check_listed_contents(const fs::path& list_path, const Dataset& dataset, int64_t workers) {
+  const fs::path directory = list_path.parent_path();
+  if (!fs::exists(directory / "split.json")) return;
+  const Json split = read_split_json(directory);
+  if (!names_list(split, list_path.filename().string())) return;
+  const auto stored = parse_contents(read_stored(directory, split["contents"]));
+  const ListFile list = read_list_file(list_path);
+  std::vector<std::string> hashes;
+  try {
+    hashes = content_hashes(dataset, workers);
+  } catch (const BadSample& error) {  // a damaged record: --skip-bad is no remedy here
+    throw UsageError(fmt::format("{} The split {} needs it.", error.message(), directory.string()),
+                     "restore it, or make the split again with `swath data split --overwrite`.");
+  }
+  // The samples are the listed ones in their order, less missing ones that were left out; a sample
+  // may lie below a folder that the list does not name.
+  int64_t line = 0;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    const std::string name = dataset.sample(i).name;
+    const auto is_listed_as = [&](std::string_view listed) {
+      return name == listed || name.ends_with(fmt::format("/{}", listed));
+    };
+    while (line < list.names.size() && !is_listed_as(list.names.name(line))) ++line;
+    const auto known =
+        line < list.names.size() ? stored.find(std::string(list.names.name(line))) : stored.end();
+    if (known == stored.end()) {
+      throw UsageError(fmt::format("{} of {} is not in contents.sha256 beside the list.", name,
+                                   list_path.string()),
+                       "make the split again with `swath data split --overwrite`.");
+    }
+    refuse_changed(name, directory, hashes[static_cast<size_t>(i)], known->second);
+    ++line;
+  }
 }
 
 }  // namespace swath::data

@@ -63,6 +63,11 @@ Json make_split(const SplitOptions& requested);
 Json check_split(const std::filesystem::path& directory, const Dataset& dataset,
                  int64_t workers = 0);
 
+// For `dataset` opened with a list: when the list belongs to a stored split (a split.json beside it
+// names it), every listed sample must have its stored bytes. Throws UsageError as above.
+void check_listed_contents(const std::filesystem::path& list_path, const Dataset& dataset,
+                           int64_t workers = 0);
+
 // SHA-256 of the bytes of each sample (file, encoded image or raw pixels), by index.
 std::vector<std::string> content_hashes(const Dataset& dataset, int64_t workers);
 

@@ -9,6 +9,7 @@
 
 #include "core/hash.h"
 #include "data/list_file.h"
+#include "data/pack.h"
 #include "data/shard_set.h"
 #include "data/test_files.h"
 
@@ -311,6 +312,59 @@ TEST_F(SplitCheck, AChangedFileUnderAStoredSplit) {
   const std::string message = problem();
   EXPECT_CONTAINS(message, "b/chip3.npy was changed after the split");
   EXPECT_CONTAINS(message, "HINT");
+}
+
+// Lists given directly are checked as the whole split is.
+TEST_F(SplitCheck, AChangedFileOfAListThatIsOpened) {
+  const auto open_list = [&](const std::string& file, bool skip_bad = false) {
+    DatasetOptions data = options_.data;
+    data.list = root_ / ("split/" + file);
+    data.skip_bad = skip_bad;
+    return open_dataset(data)->size();
+  };
+  const std::vector<std::string> train = names_in(root_ / "split/train_labels_55_0.txt");
+  EXPECT_EQ(open_list("train_labels_55_0.txt"), 8);
+  write_chip(root_ / ("images/" + train[5]), 999);
+  for (const bool skip_bad : {false, true}) {
+    const std::string message =
+        message_of<UsageError>([&] { open_list("train_labels_55_0.txt", skip_bad); });
+    EXPECT_CONTAINS(message, train[5] + " was changed after the split");
+    EXPECT_CONTAINS(message, "HINT: restore the file");
+  }
+  // It is no sample of the other list, and a list beside the split that is not of it is free.
+  EXPECT_EQ(open_list("valid_labels_55_0.txt"), 8);
+  test::write_text(root_ / "split/mine.txt", train[5] + " a 0\n");
+  EXPECT_EQ(open_list("mine.txt"), 1);
+  // Samples that are left out as missing do not shift the others.
+  fs::remove(root_ / ("images/" + train[1]));
+  EXPECT_CONTAINS(message_of<UsageError>([&] { open_list("train_labels_55_0.txt", true); }),
+                  train[5] + " was changed");
+  fs::remove(root_ / ("images/" + train[5]));
+  EXPECT_EQ(open_list("train_labels_55_0.txt", true), 6);
+  test::write_text(root_ / "split/contents.sha256", "");
+  EXPECT_CONTAINS(message_of<UsageError>([&] { open_list("valid_labels_55_0.txt"); }),
+                  "contents.sha256 was changed");
+}
+
+TEST_F(SplitCheck, AListOfShardsAndOfFilesBelowAnotherFolder) {
+  PackOptions pack;
+  pack.data.root = options_.data.root;
+  pack.output = root_ / "shards";
+  pack.encoding = "file";  // the same bytes
+  pack_dataset(pack);
+  DatasetOptions data;
+  data.root = pack.output;
+  data.list = root_ / "split/train_labels_55_0.txt";
+  EXPECT_EQ(open_dataset(data)->size(), 8);
+  // The layout of RVSA: all images below all_img.
+  fs::create_directories(root_ / "moved");
+  fs::rename(root_ / "images", root_ / "moved/all_img");
+  data.root = root_ / "moved";
+  EXPECT_EQ(open_dataset(data)->size(), 8);
+  const std::string name = names_in(data.list)[2];
+  write_chip(root_ / ("moved/all_img/" + name), 999);
+  EXPECT_CONTAINS(message_of<UsageError>([&] { open_dataset(data); }),
+                  "all_img/" + name + " was changed");
 }
 
 TEST_F(SplitCheck, AMissingFile) {

@@ -226,6 +226,7 @@ ImageSource TarDataset::source(int64_t index, std::vector<std::byte>*) const {
   const std::string_view bytes = archive.bytes().substr(member.offset, member.bytes);
   ImageSource source;
   source.name = fmt::format("{} of {}", name(member), archive.path().string());
+  source.path = name(member);
   source.bytes = std::as_bytes(std::span(bytes));
   if (bytes.empty()) {
     throw BadSample(fmt::format("tar: {} is empty.", source.name),

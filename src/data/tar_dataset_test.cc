@@ -123,6 +123,18 @@ TEST(TarDataset, BadLabelsAreNamed) {
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "b.tar"); }), "by index and others by");
 }
 
+TEST(TarDataset, MislabelledExtensionsAreBadSamples) {
+  TemporaryDirectory root;
+  write_tar(root / "set.tar", {{"x/good.npy", chip(1)}, {"x/liar.png", chip(2)}});
+  const TarDataset dataset(root / "set.tar");
+  ASSERT_EQ(dataset.size(), 2);
+  EXPECT_EQ(decode_image(dataset.source(0, nullptr)).bands, 3);
+  const std::string message =
+      message_of<BadSample>([&] { decode_image(dataset.source(1, nullptr)); });
+  EXPECT_CONTAINS(message, "x/liar.png of ");
+  EXPECT_CONTAINS(message, "holds NPY data under the extension .png");
+}
+
 TEST(TarDataset, EmptyImagesAreBadSamples) {
   TemporaryDirectory root;
   write_tar(root / "a.tar", {{"1.npy", ""}});

@@ -2,9 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -79,9 +77,6 @@ void verify_sample(const Dataset& dataset, int64_t index, const VerifyOptions& o
   const ImageSource source = dataset.source(index, scratch);
   ImageReader reader(source);
   const ImageInfo info = reader.info();
-  if (const auto wrong = wrong_extension(dataset.sample(index).name, info.format)) {
-    throw BadSample(*wrong);
-  }
   const int64_t bands = expected_bands;
   if (bands != 0 && info.bands != bands) {
     throw BadSample(fmt::format("has {} bands, expected {}.", info.bands, bands));
@@ -111,22 +106,6 @@ void VerifyOptions::describe(FieldTable& fields) {
   fields.add("size", &size, "height and width every image must have; 0: any").at_least(0);
   fields.add("split", &split, "directory of a split to check against the files");
   fields.add("workers", &workers, "threads; 0: all cores").at_least(0);
-}
-
-std::optional<std::string> wrong_extension(const std::string& name, const std::string& format) {
-  static const std::map<std::string, std::string> format_of = {{"jpg", "JPEG"},   {"jpeg", "JPEG"},
-                                                               {"png", "PNG"},    {"tif", "GTiff"},
-                                                               {"tiff", "GTiff"}, {"npy", "NPY"}};
-  if (format == "RECORD") return std::nullopt;
-  const size_t dot = name.rfind('.');
-  if (dot == std::string::npos) return std::nullopt;
-  std::string extension = name.substr(dot + 1);
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  const auto known = format_of.find(extension);
-  if (known == format_of.end() || known->second == format) return std::nullopt;
-  return fmt::format("{} holds {} data under the extension .{}: rename it.", name, format,
-                     extension);
 }
 
 Json verify_dataset(const VerifyOptions& options) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "core/config.h"
@@ -27,9 +26,5 @@ struct VerifyOptions {
 //   {"dataset", "images", "good", "bad", "problems": [{"name", "reason"}], "sha256"?, "split"?}
 // with at most 1000 problems listed. For shards the SHA-256 of the manifest is checked as well.
 Json verify_dataset(const VerifyOptions& options);
-
-// Why the bytes of an image do not belong to a file of that name, or nothing: "holds PNG data under
-// the extension .jpg". Names without an extension of an image are not judged.
-std::optional<std::string> wrong_extension(const std::string& name, const std::string& format);
 
 }  // namespace swath::data

@@ -95,13 +95,5 @@ TEST(Verify, ShardsNameShardAndRecord) {
   EXPECT_CONTAINS(reason_of(report, "shard-00000.shard"), "records from 30 on are lost");
 }
 
-TEST(Verify, ExtensionsByFormat) {
-  EXPECT_FALSE(wrong_extension("a/b.JPG", "JPEG"));
-  EXPECT_FALSE(wrong_extension("a/b.tiff", "GTiff"));
-  EXPECT_FALSE(wrong_extension("a.b/c", "JPEG"));
-  EXPECT_FALSE(wrong_extension("a.npy", "RECORD"));
-  EXPECT_TRUE(wrong_extension("a.tif", "PNG"));
-}
-
 }  // namespace
 }  // namespace swath::data

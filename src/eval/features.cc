@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -48,6 +49,7 @@ void visit_tokens(models::Encoder& encoder, const std::shared_ptr<const data::Da
   loader_options.shuffle = false;
   loader_options.drop_last = false;
   loader_options.skip_bad = options.skip_bad;
+  loader_options.skipped = options.skipped;
   data::Loader loader(dataset, transform, loader_options, /*seed=*/0, device);
   UnitRunner runner;
   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
@@ -58,10 +60,6 @@ void visit_tokens(models::Encoder& encoder, const std::shared_ptr<const data::Da
     show_progress(fmt::format("features: batch {} of {}", i + 1, loader.batches_per_epoch()));
   }
   end_progress();
-  if (loader.skipped_samples() > 0) {
-    log_warning(fmt::format("{} unusable images left out of {}.", loader.skipped_samples(),
-                            dataset->description()));
-  }
 }
 
 std::unordered_map<uint64_t, std::string> names_by_id(const data::Dataset& dataset) {
@@ -99,6 +97,18 @@ FeatureSet compute_features(models::Encoder& encoder,
   set.features_ND = at::cat(features).contiguous();
   set.labels_N = at::cat(labels).contiguous();
   return set;
+}
+
+// What skip_bad left out when the features were computed.
+void list_left_out(const data::Dataset& dataset, const FeatureSet& set, const fs::path& path,
+                   data::SkippedList& skipped) {
+  if (set.size() == dataset.size()) return;
+  const std::unordered_set<std::string_view> names(set.names.begin(), set.names.end());
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    const std::string name = dataset.sample(i).name;
+    if (names.contains(name)) continue;
+    skipped.add(name, fmt::format("{} is not in {}: it was unusable.", name, path.string()));
+  }
 }
 
 void write_feature_file(const FeatureSet& set, const fs::path& path, const Json& metadata) {
@@ -150,7 +160,9 @@ FeatureSet extract_features(models::Encoder& encoder,
       fs::path(options.cache) / fmt::format("features_{:016x}.safetensors", hash.digest());
   if (fs::exists(path)) {
     log_info(fmt::format("features of {} read from {}.", dataset->description(), path.string()));
-    return read_features(path);
+    FeatureSet set = read_features(path);
+    if (options.skipped) list_left_out(*dataset, set, path, *options.skipped);
+    return set;
   }
   FeatureSet set = compute_features(encoder, dataset, transform, options, device);
   fs::create_directories(options.cache);
@@ -192,7 +204,13 @@ std::string hash_of_dataset(const data::Dataset& dataset) {
     const data::Sample sample = dataset.sample(i);
     update(hash, sample.name);
     update(hash, fmt::format("{}", sample.label));
-    const data::ImageSource source = dataset.source(i, &scratch);
+    data::ImageSource source;
+    try {
+      source = dataset.source(i, &scratch);
+    } catch (const BadSample& error) {  // a damaged record, which skip_bad may leave out
+      update(hash, error.message());
+      continue;
+    }
     if (!source.bytes.empty()) {
       hash.update(source.bytes);
       continue;

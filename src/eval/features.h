@@ -7,12 +7,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "core/config.h"
 #include "core/json.h"
 #include "data/dataset.h"
+#include "data/skipped_list.h"
 #include "data/transform.h"
 #include "eval/feature_set.h"
 #include "models/objective.h"
@@ -28,7 +30,8 @@ struct ExtractOptions {
   int64_t batch_size = 64;  // images at a time; results depend on it by rounding only
   int64_t workers = 0;      // decode threads; 0: the loader's default
   bool skip_bad = false;
-  std::string cache;  // directory of computed features; empty: none
+  std::shared_ptr<data::SkippedList> skipped;  // where they are listed; none: only in the log
+  std::string cache;                           // directory of computed features; empty: none
 
   void describe(FieldTable& fields);
 };

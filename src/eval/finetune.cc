@@ -39,6 +39,7 @@ TestScores score(models::Classifier& classifier, const std::shared_ptr<const dat
   loader_options.batch_size = options.batch_size;
   loader_options.workers = options.workers;
   loader_options.skip_bad = options.skip_bad;
+  loader_options.skipped = options.skipped;
   loader_options.shuffle = false;
   loader_options.drop_last = false;
   data::Loader loader(test, transform, loader_options, /*seed=*/0, device);
@@ -141,6 +142,7 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
   loader_options.batch_size = options.batch_size;
   loader_options.workers = options.workers;
   loader_options.skip_bad = options.skip_bad;
+  loader_options.skipped = options.skipped;
   loader_options.drop_last = inputs.train->size() >= options.batch_size;
   data::Loader loader(inputs.train, training, loader_options, inputs.seed, inputs.device);
   const int64_t steps_per_epoch = loader.batches_per_epoch();

@@ -14,6 +14,7 @@
 #include "core/config.h"
 #include "core/json.h"
 #include "data/dataset.h"
+#include "data/skipped_list.h"
 #include "data/transform.h"
 #include "eval/linear_probe.h"
 #include "eval/probe.h"
@@ -34,6 +35,7 @@ struct FinetuneOptions {
   std::string precision = "auto";  // as in pretraining
   int64_t workers = 0;
   bool skip_bad = false;
+  std::shared_ptr<data::SkippedList> skipped;  // where they are listed; none: only in the log
   ProbeTransformOptions transform;
   optim::ScheduleOptions schedule;
   optim::AdamWOptions adamw;

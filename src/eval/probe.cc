@@ -128,6 +128,7 @@ Measured measure_encoder(models::Encoder& encoder, const ProbeInputs& inputs,
       loader_options.batch_size = options.linear.batch_size;
       loader_options.workers = options.features.workers;
       loader_options.skip_bad = options.features.skip_bad;
+      loader_options.skipped = options.features.skipped;
       loader_options.drop_last = drops_last_batch(inputs.train->size(), options.linear.batch_size);
       const data::Transform training(options.transform.for_training(size, inputs.bands),
                                      inputs.normalization);
