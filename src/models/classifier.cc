@@ -84,7 +84,9 @@ LossResult Classifier::loss(const Batch& batch, UnitRunner& runner) {
                 "use a folder per class, a list file with class indices, or labelled shards.");
   }
   const int64_t classes = options_.num_classes;
-  at::Tensor targets = at::one_hot(batch.labels_B, classes).to(at::kFloat);
+  const bool is_double = batch.images_BCHW.scalar_type() == at::kDouble;
+  at::Tensor targets =
+      at::one_hot(batch.labels_B, classes).to(is_double ? at::kDouble : at::kFloat);
   targets = targets * (1 - options_.label_smoothing) +
             options_.label_smoothing / static_cast<double>(classes);
   if (options_.mixup == 0 || !model_->is_training()) return loss(batch, targets, runner);

@@ -84,15 +84,18 @@ TEST(Mae, PredictionAndMaskMatchPython) {
   for (const char* name : kFixtures) {
     SCOPED_TRACE(name);
     const Fixture fixture(name);
-    Mae mae(fixture.dimensions(), 0);
-    fixture.fill(mae, at::kDouble);
-    const ops::Masking masking =
-        ops::masking_from_noise(fixture.tensor("noise"), mae.dimensions().num_kept());
-    UnitRunner runner;
-    const at::Tensor images =
-        crop_to_grid(fixture.tensor("images").to(at::kDouble), mae.dimensions());
-    expect_near(masking.mask_BN, fixture.tensor("mask"), 0, "mask");
-    expect_near(mae.predict(images, masking, runner), fixture.tensor("pred"), 1e-10, "prediction");
+    for (const Precision& precision : {kDouble, kFloat}) {
+      Mae mae(fixture.dimensions(), 0);
+      fixture.fill(mae, precision.type);
+      const ops::Masking masking =
+          ops::masking_from_noise(fixture.tensor("noise"), mae.dimensions().num_kept());
+      UnitRunner runner;
+      const at::Tensor images =
+          crop_to_grid(fixture.tensor("images").to(precision.type), mae.dimensions());
+      expect_near(masking.mask_BN, fixture.tensor("mask"), 0, "mask");
+      expect_near(mae.predict(images, masking, runner), fixture.tensor("pred"),
+                  precision.value_tolerance, "prediction");
+    }
   }
 }
 

@@ -57,6 +57,28 @@ TEST(Adamw, FollowsTheReferenceForManySteps) {
   EXPECT_NEAR(views[1].local[0].item<double>(), references[2].value, 1e-6);
 }
 
+// As after loading a checkpoint: moments and count are not those of a fresh start.
+TEST(Adamw, GoesOnFromLoadedMoments) {
+  std::vector<ParamView> views = {make_view("weight", {1.5F}, true)};
+  AdamWOptions options;
+  AdamW adamw(&views, options);
+  const auto state = adamw.named_state();
+  ASSERT_EQ(state[0].first, "exp_avg/weight");
+  ASSERT_EQ(state[1].first, "exp_avg_sq/weight");
+  ASSERT_EQ(state[2].first, "step");
+  state[0].second.fill_(0.25);
+  state[1].second.fill_(0.5);
+  state[2].second.fill_(10);
+  Reference reference{1.5, 0.25, 0.5, 10};
+  for (int step = 0; step < 20; ++step) {
+    const double grad = std::cos(step);
+    views[0].grad = torch::tensor({float(grad)});
+    adamw.step(1e-2, flag(0), {});
+    reference.step(grad, 1e-2, options, options.weight_decay);
+  }
+  EXPECT_NEAR(views[0].local.item<double>(), reference.value, 1e-6);
+}
+
 TEST(Adamw, SegmentsOfOneFlatViewKeepTheirOwnRules) {
   std::vector<ParamView> flat = {make_view("both", {1.0F, -2.0F, 0.5F}, true)};
   flat[0].segments = {{"weight", {2}, 0, 2, true, 1}, {"bias", {1}, 2, 1, false, 0.25}};

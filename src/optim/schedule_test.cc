@@ -28,6 +28,13 @@ TEST(Schedule, MatchesTheValuesOfTheLinearProbe) {
   EXPECT_NEAR(learning_rate_at(options, peak, 99, 100), 3.046e-5, 1e-8);
 }
 
+TEST(Schedule, SimmimsRuleCountsBatchesOf512) {
+  ScheduleOptions options;
+  options.base_lr = 1e-4;
+  options.base_batch = 512;
+  EXPECT_DOUBLE_EQ(peak_learning_rate(options, 2048), 4e-4);
+}
+
 TEST(Schedule, GivenRateBeatsTheScalingRule) {
   ScheduleOptions options;
   options.lr = 0.25;
