@@ -112,6 +112,15 @@ def check_refusals(chips, folder, trained):
     run(*pretrain_words(chips, folder / "odd", "--accumulation", 3), expect=2)
     run(*pretrain_words(chips, folder / "warm", "--warmup_epochs", 30), expect=2)
     run("probe", trained, "--root", chips, "--test_root", chips, "--repeats", 2, expect=2)
+    text = run("probe", trained, "--root", chips, "--test_root", chips,
+               "--output", folder / "same_roots", expect=2).stderr
+    assert "no test" in text, text
+    for name, image in (("learned.txt", "001"), ("tested.txt", "001")):
+        (folder / name).write_text("".join(f"class_{c}/{image}.npy class_{c} {c}\n" for c in range(3)))
+    text = run("probe", trained, "--root", chips, "--train_list", folder / "learned.txt",
+               "--test_list", folder / "tested.txt", "--output", folder / "same_images",
+               expect=2).stderr
+    assert "class_0/001.npy is in the training data" in text, text
     os.environ["WORLD_SIZE"] = "2"
     assert "2 processes" in run(*pretrain_words(chips, folder / "ranks"), expect=2).stderr
     del os.environ["WORLD_SIZE"]
@@ -299,14 +308,37 @@ def check_use(chips, folder, trained):
                            "--methods", "linear,knn", "--image_size", -1, "--evaluation", "none",
                            "--probe.linear.epochs", 3, "--probe.linear.batch_size", 12, "--json"))
     assert 0 <= report["top1"] <= 1 and report["classes"] == 3 and report["baselines"]
+    # Another size than in pretraining, several splits, an image that cannot be read.
+    broken = folder / "broken_chips"
+    shutil.copytree(chips, broken)
+    (broken / "class_0" / "000.npy").write_bytes(b"")
+    several = run("probe", trained, "--root", broken, "--output", folder / "probes", "--skip-bad",
+                  "--image_size", 24, "--repeats", 2, "--method", "logistic", "--shots", 1)
+    assert "pos_embed of a grid of" in several.stderr, several.stderr
+    report = json.loads((folder / "probes" / "probe.json").read_text())
+    assert "over 2 splits" in several.stdout, several.stdout
+    assert report["image_size"] == 24 and len(report["seeds"]) == 2
+    for path in ("top1", "baselines.untrained.top1", "few_shot.shots.1.logistic.mean",
+                 "baselines.band_statistics.logistic.raw.top1"):
+        assert report["repeats"][path]["count"] == 2, path
     embedded = last_json(run("embed", trained, "--root", chips, "--output", folder / "embed",
                              "--evaluation", "none", "--json"))
     assert (embedded["rows"], embedded["dim"]) == (72, 32)
     run("reconstruct", trained, "--root", chips, "--output", folder / "pictures")
     run("export", trained, "--output", folder / "model.safetensors")
     run("export", trained, "--output", folder / "model.safetensors", expect=2)
-    run("finetune", trained, "--root", chips, "--output", folder / "finetune", "--epochs", 1,
-        "--evaluation", "none", "--batch_size", 12)
+    card = (folder / "model.md").read_text()
+    for line in ("bands: [", "units: stored counts", "mean: [", "standard_deviation: [",
+                 f"data: {chips}", "commit: "):
+        assert f"\n- {line}" in card, f"{line} is not on the card:\n{card}"
+    tuned = last_json(run("finetune", trained, "--root", chips, "--output", folder / "finetune",
+                          "--epochs", 1, "--evaluation", "none", "--batch_size", 12, "--json"))
+    some = last_json(run("finetune", trained, "--root", chips, "--output", folder / "last_block",
+                         "--epochs", 2, "--evaluation", "none", "--batch_size", 12,
+                         "--last_blocks", 1, "--layer_decay", 0.7, "--drop_path", 0.1,
+                         "--label_smoothing", 0.1, "--mixup", 0.2, "--json"))
+    assert 0 < some["trained_parameters"] < tuned["trained_parameters"]
+    assert len(some["history"]) == 2 and some["best_top1"] >= some["top1"]
     assert last_json(run("data", "inspect", "--root", chips, "--json"))["images"] == 72
     run("data", "pack", "--root", chips, "--output", folder / "shards")
     assert last_json(run("data", "verify", "--root", folder / "shards", "--json"))["bad"] == 0
