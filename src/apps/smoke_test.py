@@ -184,8 +184,14 @@ def check_recipes(folder):
             "--threads", 1, "--log_every", 1, "--fit_minutes", 0, "--epochs", 100,
             "--max_steps", 3)
         check_golden(name, folder / name)
+        for field in ("summary", "command", "hardware", "time", "expect"):
+            assert recipe[field], f"the head of {name} has no {field}"
+        samples = json.loads((folder / name / "log.jsonl").open().readline())["data"]["samples"]
         if name.startswith("millionaid"):
             check_study_settings(text, epochs=400 if name.endswith("400") else 100)
+            assert samples == 15, f"{name}: the probe image is among the {samples} samples"
+        else:
+            assert samples == 16, f"{name}: {samples} samples"
 
 
 def check_study_settings(recipe, epochs):
