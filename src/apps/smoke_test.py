@@ -96,6 +96,67 @@ def check_switches(chips, folder):
     assert trained["skipped_samples"] == 1 and Path(trained["report"]).exists()
 
 
+def check_bad_input(chips, folder, trained):
+    """Unusable files stop pretraining and probing by name, or are listed in the run's skipped.txt."""
+    broken = folder / "mixed"
+    shutil.copytree(chips, broken)
+    (broken / "class_0" / "000.npy").write_bytes(b"")
+    whole = (broken / "class_1" / "003.npy").read_bytes()
+    (broken / "class_1" / "003.npy").write_bytes(whole[:300])
+    (broken / "class_2" / "005.npy").rename(broken / "class_2" / "005.png")
+    (broken / "class_2" / "007.npy").write_bytes(whole.replace(b"(16, 16, 2)", b"(8, 16, 4) "))
+    bad = ["class_0/000.npy", "class_1/003.npy", "class_2/005.png", "class_2/007.npy"]
+
+    def check_list(directory, result):
+        lines = (directory / "skipped.txt").read_text().splitlines()
+        assert sorted(line.split("\t")[0] for line in lines) == bad, lines
+        assert result["skipped_samples"] == len(bad), result
+        assert "holds NPY data under the extension .png" in "".join(lines), lines
+
+    stopped = run(*pretrain_words(broken, folder / "stopped"), expect=1).stderr
+    assert any(name in stopped for name in bad) and "HINT" in stopped, stopped
+    check_list(folder / "listed",
+               last_json(run(*pretrain_words(broken, folder / "listed", "--skip-bad"))))
+    probe = ["probe", trained, "--evaluation", "none", "--image_size", -1, "--methods", "knn",
+             "--json", "--output"]
+    stopped = run(*probe, folder / "probe_stopped", "--root", broken, expect=1).stderr
+    assert any(name in stopped for name in bad) and "HINT" in stopped, stopped
+    check_list(folder / "probe_listed",
+               last_json(run(*probe, folder / "probe_listed", "--root", broken, "--skip-bad")))
+    assert not (trained / "skipped.txt").exists()
+
+
+def check_stored_split(chips, folder, trained):
+    """A list or file changed after the split is refused, also where the list is given directly."""
+    images, split = folder / "split_chips", folder / "stored_split"
+    shutil.copytree(chips, images)
+    run("data", "split", "--root", images, "--preset", "ucm", "--repeats", 1, "--output", split)
+    train, test = split / "train_labels_55_0.txt", split / "valid_labels_55_0.txt"
+    outputs = iter(range(100))
+
+    def commands():
+        probe = ["probe", trained, "--root", images, "--evaluation", "none", "--image_size", -1,
+                 "--methods", "knn", "--output", folder / f"of_split_{next(outputs)}"]
+        yield [*probe, "--train_list", train, "--test_list", test]
+        yield [*probe[:-1], folder / f"of_split_{next(outputs)}", "--split", split]
+        yield pretrain_words(images, folder / f"of_split_{next(outputs)}", "--data.list", train,
+                             "--epochs", 2, "--warmup_epochs", 0)
+
+    for words in commands():
+        run(*words)
+    name = train.read_text().split()[0]
+    whole = (images / name).read_bytes()
+    (images / name).write_bytes(whole[:-1] + b"x")
+    for words in commands():
+        text = run(*words, expect=2).stderr
+        assert f"{name} was changed after the split" in text and "HINT: restore" in text, text
+    (images / name).write_bytes(whole)
+    train.write_text(train.read_text().replace("class_0 0", "class_1 1", 1))
+    for words in commands():
+        text = run(*words, expect=2).stderr
+        assert f"{train} was changed after the split" in text and "HINT: restore" in text, text
+
+
 def check_refusals(chips, folder, trained):
     """What would mix or lose results is refused before it starts."""
     other = folder / "other"
@@ -362,6 +423,8 @@ def main():
         check_cuda_plugin_is_found()
         trained = check_kill_and_resume(chips, folder)
         check_refusals(chips, folder, trained)
+        check_bad_input(chips, folder, trained)
+        check_stored_split(chips, folder, trained)
         check_moved_run(chips, folder, trained)
         check_damaged_checkpoint(chips, folder, trained)
         check_full_disk(chips, folder)
