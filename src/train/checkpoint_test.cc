@@ -140,6 +140,20 @@ TEST_F(CheckpointFiles, RotationKeepsWhatWasJustWrittenAndWhatLiesAhead) {
   EXPECT_EQ(steps, (std::vector<int64_t>{12, 20, 25}));
 }
 
+TEST_F(CheckpointFiles, AFullDiskIsFoundBeforeAnythingIsWritten) {
+  save(1);
+  // One value seen 2^48 times: no disk holds them.
+  const NamedTensors huge = {{"model/weight", torch::ones({1}).expand({int64_t{1} << 48})}};
+  const std::string error =
+      error_of([&] { save_checkpoint(directory_, 2, huge, Json::object(), ""); });
+  for (const std::string& part :
+       {directory_.string(), std::to_string((int64_t{4} << 48) + (1 << 20)), std::string("free")}) {
+    EXPECT_NE(error.find(part), std::string::npos) << error;
+  }
+  ASSERT_EQ(std::distance(fs::directory_iterator(directory_), fs::directory_iterator()), 1);
+  load_checkpoint(find_checkpoint(directory_), tensors(0));
+}
+
 TEST_F(CheckpointFiles, SavingTheSameStepAgainReplacesIt) {
   save(4);
   save_checkpoint(directory_, 4, tensors(9), {}, "");

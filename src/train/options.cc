@@ -42,7 +42,8 @@ void TrainOptions::describe(FieldTable& fields) {
 }
 
 bool may_change_on_resume(const std::string& key) {
-  // Where and how long, not what: none of these changes a number that training computes.
+  // Where and how long, not what: none of these changes what training computes, beyond the rounding
+  // of sums on another device or number of threads.
   constexpr std::array<std::string_view, 15> kFree = {"output",
                                                       "resume",
                                                       "device",

@@ -1,9 +1,12 @@
 // What a run tells while it goes: log.jsonl, TensorBoard events and one progress line.
 //
 // log.jsonl holds one JSON object per line, each with "kind" and "time" (seconds since 1970):
-//   run         command, machine, device, precision, model, data ... (once per start)
+//   run         command, machine, device, precision, model, data ... (once per start); peak_flops:
+//               the dense peak that the device's maker publishes, or where none is known the
+//               measured rate of a large matrix product; peak_flops_are: "published", "measured"
 //   step        step, epoch, loss, lr, grad_norm, images_per_second, step_seconds, data_wait,
-//               matmul_share, allocated_bytes, peak_bytes, and the objective's metrics
+//               mfu (the FLOPs that the model needs, recomputation not counted, as a share of
+//               peak_flops), allocated_bytes, peak_bytes, and the objective's metrics
 //   checkpoint  step, path, seconds
 //   event       message
 //   end         steps, loss, seconds, images_per_second, peak_memory_bytes, reason
@@ -22,8 +25,10 @@ namespace swath::train {
 
 class RunLog {
  public:
-  // Creates the directory. Appends: a resumed run goes on in the same file.
-  explicit RunLog(const std::filesystem::path& directory);
+  // Creates the directory. Appends: a resumed run goes on in the same file, after `steps_done`
+  // steps. What a killed process wrote beyond them is void in TensorBoard; in log.jsonl the later
+  // line of a step counts.
+  explicit RunLog(const std::filesystem::path& directory, int64_t steps_done = 0);
 
   // Adds "kind" and "time" and writes the line at once, so that a killed run loses nothing.
   void write(const std::string& kind, Json fields);

@@ -1,9 +1,12 @@
 #include "train/step.h"
 
+#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <atomic>
 #include <cmath>
+#include <string>
 
 #include "core/tensor/unit_runner.h"
 #include "train/line_objective.h"
@@ -19,8 +22,8 @@ Batch batch_of(const at::Tensor& x) {
 }
 
 struct Fixture {
-  explicit Fixture(TrainStep::Options options)
-      : parameters(objective.module(), at::kFloat,
+  explicit Fixture(TrainStep::Options options, at::ScalarType precision = at::kFloat)
+      : parameters(objective.module(), precision,
                    [](const std::string&, at::IntArrayRef) { return sharding::ParameterRule{}; }),
         optimizer(&parameters.views(), {}),
         step(objective, parameters, optimizer, runner, options) {}
@@ -50,6 +53,62 @@ TEST(Step, AccumulatedMicroBatchesEqualOneBatch) {
   }
   EXPECT_TRUE(at::allclose(whole.objective.weight(), parts.objective.weight(), 1e-5, 1e-6));
   EXPECT_FALSE(at::allclose(whole.objective.weight(), torch::ones({1, 2}), 1e-2, 1e-2));
+}
+
+// Adam hides a factor in the gradient; its first moment does not.
+TEST(Step, ClippedGradientsReachTheMoments) {
+  for (const int64_t accumulation : {1, 2}) {
+    Fixture fixture({accumulation, 0.5, 0});
+    const StepResult result = fixture.step.run([] { return batch_of(torch::ones({2, 2})); }, 1e-2);
+    EXPECT_FLOAT_EQ(result.measured[1].item<float>(), std::sqrt(8.0F));  // before clipping
+    const at::Tensor moment = fixture.optimizer.named_state()[0].second;
+    EXPECT_NEAR(moment.norm().item<double>(), (1 - 0.9) * 0.5, 1e-6);
+  }
+}
+
+// Steps that bfloat16 (spacing 2^-8 below 1) cannot show add up in the float32 masters.
+TEST(Step, SmallUpdatesAddUpUnderBfloat16) {
+  Fixture fixture({2, 0, 0}, at::kBFloat16);
+  const at::Tensor master = fixture.parameters.named_masters()[0].second;
+  for (int i = 0; i < 20; ++i) {
+    const float before = master.max().item<float>();
+    fixture.step.run([] { return batch_of(torch::ones({2, 2})); }, 4e-4);
+    const float moved = before - master.max().item<float>();
+    EXPECT_GT(moved, 2e-4) << i;
+    EXPECT_LT(moved, 1e-3) << i;
+  }
+  EXPECT_EQ(fixture.objective.weight().scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(at::equal(fixture.objective.weight().detach(), master.to(at::kBFloat16)));
+}
+
+// On a GPU each of these operators would make the host wait for the device. AdamW's kernel for the
+// CPU reads its step count; the one for GPUs takes it as a tensor.
+TEST(Step, ReadsNoTensorOnTheHost) {
+  static std::atomic<int64_t> reads;
+  static std::atomic<int64_t> open_updates;
+  reads = open_updates = 0;
+  Fixture fixture({2, 0.5, 0.9});
+  constexpr auto kUpdate = "aten::_fused_adamw_";
+  const auto handle = at::addGlobalCallback(at::RecordFunctionCallback(
+      [](const at::RecordFunction& function) -> std::unique_ptr<at::ObserverContext> {
+        const std::string name = function.name();
+        if (name == kUpdate) ++open_updates;
+        for (const char* reading : {"aten::item", "aten::_local_scalar_dense", "aten::nonzero",
+                                    "aten::is_nonzero", "aten::equal", "aten::masked_select"}) {
+          if (name == reading && open_updates == 0) ++reads;
+        }
+        return nullptr;
+      },
+      [](const at::RecordFunction& function, at::ObserverContext*) {
+        if (std::string(function.name()) == kUpdate) --open_updates;
+      }));
+  for (int i = 0; i < 3; ++i) {
+    fixture.step.run([] { return batch_of(torch::ones({2, 2})); }, 1e-2);
+  }
+  EXPECT_EQ(reads, 0);
+  torch::ones({1}).item<float>();
+  EXPECT_GT(reads, 0);  // the callback sees a read
+  at::removeCallback(handle);
 }
 
 TEST(Step, ANonFiniteBatchChangesNeitherWeightsNorMomentsNorAverages) {

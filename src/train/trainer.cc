@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "core/error.h"
 #include "core/interrupt.h"
@@ -125,7 +126,9 @@ Trainer::Trainer(models::Objective& objective, data::Loader& loader, TrainOption
   step_ = std::make_unique<TrainStep>(
       objective_, *parameters_, *optimizer_, *runner_,
       TrainStep::Options{train_.accumulation, train_.clip_norm, train_.ema_decay});
-  matmul_flops_ = measured_matmul_flops(device_, precision);
+  const std::optional<double> published = published_peak_flops(device_, precision);
+  peak_flops_are_published_ = published.has_value();
+  peak_flops_ = published ? *published : measured_matmul_flops(device_, precision);
   if (train_.batch_size % train_.accumulation != 0) {
     throw UsageError(fmt::format("train.batch_size {} is not a multiple of train.accumulation {}.",
                                  train_.batch_size, train_.accumulation));
@@ -185,6 +188,7 @@ void Trainer::resume(const Checkpoint& checkpoint) {
   last_saved_step_ = checkpoint.step;
   summary_.checkpoint = checkpoint.path.string();
   summary_.loss = checkpoint.state.value("loss", 0.0);
+  summary_.skipped_steps = checkpoint.state.value("skipped_steps", int64_t{0});
   train_.epochs = checkpoint.state.at("epochs");
   loader_.seek(
       {checkpoint.state.at("data").at("epoch"), checkpoint.state.at("data").at("next_sample")});
@@ -194,6 +198,7 @@ double Trainer::fit_epochs(double minutes) {
   const data::DataPosition start = loader_.position();
   std::vector<double> seconds;
   for (int i = 0; i < 8; ++i) {
+    stop_if_interrupted("timing the first steps");
     const auto begin = Clock::now();
     for (int64_t micro = 0; micro < train_.accumulation; ++micro) step_->rehearse(loader_.next());
     synchronize(device_);
@@ -236,8 +241,11 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
     return summary_;
   }
   config_ = config;
-  log_ = std::make_unique<RunLog>(directory_);
-  log_->write("run", header);
+  log_ = std::make_unique<RunLog>(directory_, steps_done_);
+  Json opening = header;
+  opening["peak_flops"] = peak_flops_;
+  opening["peak_flops_are"] = peak_flops_are_published_ ? "published" : "measured";
+  log_->write("run", opening);
   window_ = std::make_unique<Window>(loader_.wait_seconds());
   start_ = last_save_ = Clock::now();
   start_wait_seconds_ = loader_.wait_seconds();
@@ -325,7 +333,7 @@ void Trainer::write_step_line() {
   line.update({{"images_per_second", rate},
                {"step_seconds", step_seconds},
                {"data_wait", window_->wait_share(loader_.wait_seconds())},
-               {"matmul_share", objective_.spec().train_flops * rate / matmul_flops_},
+               {"mfu", objective_.spec().train_flops * rate / peak_flops_},
                {"allocated_bytes", memory.allocated_bytes},
                {"peak_bytes", memory.peak_bytes}});
   const double remaining = static_cast<double>(total_steps() - line.at("step").get<int64_t>()) *
@@ -334,14 +342,27 @@ void Trainer::write_step_line() {
   window_->restart(loader_.wait_seconds());
 }
 
+// The gate looks at losses and gradients; an update may still overflow.
+void Trainer::check_weights_are_finite() const {
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, master] : parameters_->named_masters()) {
+    if (at::isfinite(master).all().item<bool>()) continue;
+    throw Error(fmt::format("step {}: the weight {} is not finite; no checkpoint is written.",
+                            steps_done_, name),
+                "lower the learning rate and resume from the last checkpoint.");
+  }
+}
+
 void Trainer::save() {
   inspect_finished_steps(0);  // a non-finite step is known before anything is published
+  check_weights_are_finite();
   const auto begin = Clock::now();
   const data::DataPosition position = loader_.position();
   const Json state = {
       {"seed", seed_},
       {"epochs", train_.epochs},
       {"loss", summary_.loss},
+      {"skipped_steps", summary_.skipped_steps},
       {"data", {{"epoch", position.epoch}, {"next_sample", position.next_sample}}},
       {"random", "counter based: every draw is a function of seed, purpose, epoch and sample id"}};
   const std::filesystem::path path =

@@ -36,9 +36,9 @@ struct TrainSummary {
   double seconds = 0;            // of training in this process
   double data_wait = 0;          // share of that time
   int64_t peak_memory_bytes = 0;
-  int64_t skipped_steps = 0;
-  std::string checkpoint;  // path of the last one
-  std::string reason;      // "epochs", "max_minutes", "max_steps" or "signal N"
+  int64_t skipped_steps = 0;  // since the run began, resumed or not
+  std::string checkpoint;     // path of the last one
+  std::string reason;         // "epochs", "max_minutes", "max_steps" or "signal N"
   int signal = 0;
 };
 
@@ -74,6 +74,7 @@ class Trainer {
   double learning_rate() const;
   std::string reason_to_stop() const;
   bool checkpoint_is_due() const;
+  void check_weights_are_finite() const;
   void save();
   void inspect_finished_steps(size_t leave);
   void inspect(const Pending& pending);
@@ -102,7 +103,8 @@ class Trainer {
   std::string config_;
   int64_t steps_done_ = 0;
   int64_t last_saved_step_ = -1;
-  double matmul_flops_ = 0;
+  double peak_flops_ = 0;
+  bool peak_flops_are_published_ = false;
   double start_wait_seconds_ = 0;
   std::chrono::steady_clock::time_point start_;
   std::chrono::steady_clock::time_point last_save_;

@@ -106,6 +106,16 @@ class TrainerRuns : public testing::Test {
     }
     return found;
   }
+  // Event files that tell TensorBoard to forget steps: SessionLog.START, field 7 of an event.
+  static int64_t restarts_in(const fs::path& directory) {
+    int64_t count = 0;
+    for (const auto& entry : fs::directory_iterator(directory)) {
+      const std::string name = entry.path().filename();
+      if (!name.starts_with("events.out.tfevents")) continue;
+      if (read_file(entry.path()).find("\x3a\x02\x08\x01") != std::string::npos) ++count;
+    }
+    return count;
+  }
   fs::path directory_;
 };
 
@@ -130,6 +140,98 @@ TEST_F(TrainerRuns, ReachesTheEndOfTheScheduleAndLogsEveryStep) {
   EXPECT_EQ(lines("end").front().at("reason"), "epochs");
 }
 
+TEST_F(TrainerRuns, StepLinesHaveEveryField) {
+  TrainOptions options = quick_options();
+  options.max_steps = 2;
+  Training run(directory_, options);
+  run.trainer.run("", {{"command", "test"}});
+  for (const Json& line : lines("step")) {
+    for (const char* field :
+         {"time", "step", "epoch", "loss", "lr", "grad_norm", "images_per_second", "step_seconds",
+          "data_wait", "mfu", "allocated_bytes", "peak_bytes", "largest"}) {
+      EXPECT_TRUE(line.contains(field) && line.at(field).is_number()) << field;
+    }
+    EXPECT_GE(line.at("data_wait"), 0);
+    EXPECT_LE(line.at("data_wait"), 1);
+  }
+  EXPECT_GT(lines("run").front().at("peak_flops"), 0);
+  for (const char* field : {"step", "path", "seconds"}) {
+    EXPECT_TRUE(lines("checkpoint").front().contains(field)) << field;
+  }
+  for (const char* field : {"steps", "loss", "seconds", "images_per_second", "data_wait",
+                            "peak_memory_bytes", "skipped_steps", "skipped_samples", "reason"}) {
+    EXPECT_TRUE(lines("end").front().contains(field)) << field;
+  }
+}
+
+// Parameters without a gradient move by weight decay alone.
+TEST_F(TrainerRuns, WeightDecayGoesByName) {
+  LineObjective objective;
+  torch::nn::Module& module = objective.module();
+  const at::Tensor token = module.register_parameter("cls_token", torch::ones({1, 1, 2}));
+  const auto odd = module.register_module("odd", std::make_shared<torch::nn::Module>());
+  const at::Tensor bias = odd->register_parameter("bias", torch::ones({1, 2}));
+  const at::Tensor norm = module.register_parameter("norm_weight", torch::ones({2}));
+  data::Loader loader(std::make_shared<PixelDataset>(40), Training::transform(),
+                      data::LoaderOptions{.batch_size = 8}, 5, at::kCPU);
+  Trainer trainer(objective, loader, quick_options(), Training::optim(), 5, at::kCPU, directory_);
+  trainer.run("", Json::object());
+  EXPECT_LT(token.max().item<float>(), 1);
+  EXPECT_EQ(bias.min().item<float>(), 1);
+  EXPECT_EQ(norm.min().item<float>(), 1);
+}
+
+// The rule counts the images of a step, however many micro-batches they come in.
+TEST_F(TrainerRuns, TheLearningRateFollowsTheBatchOfAStep) {
+  for (const int64_t accumulation : {1, 2}) {
+    TrainOptions options = quick_options();
+    options.accumulation = accumulation;
+    options.max_steps = 6;
+    OptimOptions optim = Training::optim();
+    optim.schedule.lr = 0;
+    optim.schedule.base_lr = 0.5;
+    optim.schedule.base_batch = 16;
+    LineObjective objective;
+    data::Loader loader(std::make_shared<PixelDataset>(40), Training::transform(),
+                        data::LoaderOptions{.batch_size = 8 / accumulation}, 5, at::kCPU);
+    Trainer trainer(objective, loader, options, optim, 5, at::kCPU,
+                    directory_ / std::to_string(accumulation));
+    trainer.run("", Json::object());
+    const fs::path log = directory_ / std::to_string(accumulation) / "log.jsonl";
+    EXPECT_NE(read_file(log).find("\"lr\":0.25"), std::string::npos);  // step 6, warm-up is over
+  }
+}
+
+TEST_F(TrainerRuns, ActivationCheckpointingReachesTheModel) {
+  for (const bool is_asked : {false, true}) {
+    TrainOptions options = quick_options();
+    options.max_steps = 1;
+    options.activation_checkpointing = is_asked;
+    Training run(directory_ / (is_asked ? "recomputed" : "kept"), options);
+    run.trainer.run("", Json::object());
+    EXPECT_EQ(run.objective.is_checkpointing, is_asked);
+  }
+}
+
+TEST_F(TrainerRuns, WeightsThatOverflowAreNeverPublished) {
+  TrainOptions options = quick_options();
+  options.max_steps = 1;
+  OptimOptions optim = Training::optim();
+  optim.schedule.lr = 1e300;
+  optim.schedule.warmup_epochs = 0;
+  LineObjective objective;
+  data::Loader loader(std::make_shared<PixelDataset>(40), Training::transform(),
+                      data::LoaderOptions{.batch_size = 8}, 5, at::kCPU);
+  Trainer trainer(objective, loader, options, optim, 5, at::kCPU, directory_);
+  try {
+    trainer.run("", Json::object());
+    FAIL() << "weights that are not finite were saved";
+  } catch (const Error& error) {
+    EXPECT_NE(error.message().find("step 1: the weight weight"), std::string::npos) << error.what();
+  }
+  EXPECT_TRUE(list_checkpoints(directory_ / "checkpoints").empty());
+}
+
 TEST_F(TrainerRuns, GoesOnInTheMiddleOfAnEpochBitByBit) {
   for (const int64_t accumulation : {1, 2}) {
     TrainOptions options = quick_options();
@@ -149,6 +251,8 @@ TEST_F(TrainerRuns, GoesOnInTheMiddleOfAnEpochBitByBit) {
     const Checkpoint b = find_checkpoint(directory_ / "parts");
     EXPECT_EQ(a.tensors, b.tensors);  // names and checksums: weights, moments and averages
     EXPECT_EQ(a.state, b.state);
+    EXPECT_EQ(restarts_in(directory_ / "whole"), 0);
+    EXPECT_EQ(restarts_in(directory_ / "parts"), 1);
     fs::remove_all(directory_ / "whole");
     fs::remove_all(directory_ / "parts");
   }
@@ -192,6 +296,19 @@ TEST_F(TrainerRuns, SkipsNonFiniteStepsUpToALimit) {
   EXPECT_EQ(summary.steps, 20);
   EXPECT_EQ(lines("step").size(), 18U);
   EXPECT_TRUE(run.objective.weight().isfinite().all().item<bool>());
+
+  // The count goes on where the checkpoint left it.
+  options.max_steps = 6;
+  Training first(directory_ / "counted", options);
+  first.objective.first_bad_call = 3;
+  first.objective.end_of_bad_calls = 5;
+  EXPECT_EQ(first.trainer.run("", Json::object()).skipped_steps, 2);
+  options.max_steps = 0;
+  Training second(directory_ / "counted", options);
+  second.trainer.resume(find_checkpoint(directory_ / "counted"));
+  second.objective.first_bad_call = 0;
+  second.objective.end_of_bad_calls = 1;
+  EXPECT_THROW(second.trainer.run("", Json::object()), Error);
 
   Training worse(directory_ / "worse", options);
   worse.objective.first_bad_call = 5;
