@@ -28,6 +28,7 @@ Json reconstruct(const TrainedModel& trained, const ReconstructCommandOptions& o
   inputs.dataset = data::open_dataset(options.data);
   check_bands_of(trained, *inputs.dataset);
   inputs.skip_bad = options.data.skip_bad;
+  inputs.skipped = options.skipped;
   inputs.normalization = trained.normalization();
   // Images as pretraining saw them, without the random choices.
   inputs.transform = trained.options.transform;
@@ -58,7 +59,9 @@ Outcome run_reconstruct(const CommandSyntax& syntax, const Words& words) {
   const auto directory =
       make_output_directory(options.run.output, "reconstruct", arguments.overwrite);
   write_file_atomically(directory / "config.toml", fields.to_toml());
+  options.skipped = std::make_shared<data::SkippedList>(directory / "skipped.txt");
   outcome.json = reconstruct(trained, options, directory);
+  outcome.json["skipped_samples"] = options.skipped->size();
   outcome.json["output"] = directory.string();
   outcome.text = (directory / "reconstruct.png").string();
   return outcome;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <filesystem>
-
+#include <memory>
 #include <string>
 
 #include "apps/trained_model.h"
@@ -16,6 +16,7 @@ struct ReconstructCommandOptions {
   std::string weights = "model";
   data::DatasetOptions data;
   eval::ReconstructOptions pictures;
+  std::shared_ptr<data::SkippedList> skipped;  // of unusable samples; none: only in the log
 
   void describe(FieldTable& fields);
 };

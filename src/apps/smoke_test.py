@@ -97,7 +97,7 @@ def check_switches(chips, folder):
 
 
 def check_bad_input(chips, folder, trained):
-    """Unusable files stop pretraining and probing by name, or are listed in the run's skipped.txt."""
+    """Unusable files stop a command by name, or are listed in its skipped.txt."""
     broken = folder / "mixed"
     shutil.copytree(chips, broken)
     (broken / "class_0" / "000.npy").write_bytes(b"")
@@ -123,6 +123,9 @@ def check_bad_input(chips, folder, trained):
     assert any(name in stopped for name in bad) and "HINT" in stopped, stopped
     check_list(folder / "probe_listed",
                last_json(run(*probe, folder / "probe_listed", "--root", broken, "--skip-bad")))
+    check_list(folder / "pictures_listed",
+               last_json(run("reconstruct", trained, "--root", broken, "--samples", 72, "--skip-bad",
+                             "--json", "--output", folder / "pictures_listed")))
     assert not (trained / "skipped.txt").exists()
 
 

@@ -161,6 +161,7 @@ Json run_reconstruct(const ReconstructInputs& inputs, const ReconstructOptions& 
   data::LoaderOptions loader_options;
   loader_options.batch_size = drawn;
   loader_options.skip_bad = inputs.skip_bad;
+  loader_options.skipped = inputs.skipped;
   loader_options.shuffle = false;
   loader_options.drop_last = false;
   data::TransformOptions transform = inputs.transform;

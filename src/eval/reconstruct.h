@@ -16,6 +16,7 @@
 #include "core/json.h"
 #include "data/dataset.h"
 #include "data/image.h"
+#include "data/skipped_list.h"
 #include "data/transform.h"
 #include "models/mae.h"
 
@@ -48,8 +49,9 @@ struct ReconstructInputs {
   // Of evaluation: center_crop or none, with the model's size. Flips and turns are switched off.
   data::TransformOptions transform;
   c10::Device device = c10::Device(c10::kCPU);
-  uint64_t seed = 0;      // of the choice of samples and of the masks
-  bool skip_bad = false;  // take another sample for an unusable one
+  uint64_t seed = 0;                           // of the choice of samples and of the masks
+  bool skip_bad = false;                       // take another sample for an unusable one
+  std::shared_ptr<data::SkippedList> skipped;  // where those are listed; none: only in the log
 };
 
 // Writes the grid as PNG. {"images": [path], "samples": [names], "rgb": [bands],
