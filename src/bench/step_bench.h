@@ -31,10 +31,12 @@ struct StepBenchOptions {
 };
 
 // One batch of random pixels, again and again: {"images_per_second": {median, minimum, maximum,
-// count}, "step_seconds", "matmul_share" (of the machine's own measured rate), "peak_memory_bytes",
+// count}, "step_seconds", "mfu", "peak_flops", "peak_flops_are", "peak_memory_bytes",
 // "train_gflops_per_image", ...}. The loss is checked to be finite and equal under both operator
-// backends before anything is timed. "matmul_share" compares the FLOPs of the model's matrix
-// products with those that one large product of the same precision reaches on this machine.
+// backends before anything is timed. The three names mean what they mean in a run's log
+// (train/run_log.h): "mfu" is the FLOPs that the model needs as a share of "peak_flops". Peak FLOPs
+// that are "measured" are those of one large product of the same precision, measured before each
+// repeat, of which the largest counts.
 Json bench_syn(const StepBenchOptions& options, c10::Device device);
 
 // The same with images from a dataset, "data_wait": the share of the time spent waiting for it, and

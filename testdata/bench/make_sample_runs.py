@@ -28,7 +28,8 @@ def run_record(time, command, name, width, depth, parameters):
             "machine": "2 x AVX2 cores, 8 GiB", "device": "cpu", "precision": "float32",
             "model": {"name": name, "width": width, "depth": depth, "parameters": parameters,
                       "patch": 4, "image_size": 32, "mask_ratio": 0.75},
-            "data": {"description": "chips of Blue Marble", "samples": 18432}, "batch_size": 256, "seed": 0}
+            "data": {"description": "chips of Blue Marble", "samples": 18432}, "batch_size": 256, "seed": 0,
+            "peak_flops": 1.9e11, "peak_flops_are": "measured"}
 
 
 def step_record(random, step, time, total, batch=256, speed=620.0, floor=0.34):
@@ -43,7 +44,7 @@ def step_record(random, step, time, total, batch=256, speed=620.0, floor=0.34):
             "grad_norm": round(0.3 + 1.8 * math.exp(-5 * progress) + 0.08 * abs(random.standard_normal()), 5),
             "images_per_second": round(rate, 2), "step_seconds": round(batch / rate, 5),
             "data_wait": round(0.004 + 0.004 * abs(random.standard_normal()), 5),
-            "matmul_share": round(0.61 * rate / speed, 4),
+            "mfu": round(0.61 * rate / speed, 4),
             "allocated_bytes": int(118e6 + 2e6 * random.random()), "peak_bytes": int(peak)}
 
 

@@ -27,9 +27,9 @@ TEST(Csv, EveryStepIsALine) {
   run.steps.push_back(step);
   const std::string csv = steps_csv(run);
   EXPECT_EQ(csv.substr(0, csv.find('\n')),
-            "step,epoch,loss,lr,images_per_second,data_wait,step_seconds,mfu,matmul_share,"
+            "step,epoch,loss,lr,images_per_second,data_wait,step_seconds,mfu,"
             "allocated_bytes,peak_bytes,grad_norm,time,elapsed_seconds");
-  EXPECT_EQ(csv.substr(csv.find('\n') + 1), "10,,0.5,,,,,,,,,,,\n");
+  EXPECT_EQ(csv.substr(csv.find('\n') + 1), "10,,0.5,,,,,,,,,,\n");
 }
 
 TEST(Csv, ConfusionHasItsNames) {

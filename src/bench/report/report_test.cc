@@ -51,11 +51,11 @@ TEST_F(ReportFiles, PageHoldsWhatTheRunHas) {
   EXPECT_EQ(result["bytes"], html.size());
   EXPECT_EQ(count_of(html, "class=\"chart"), 12U);
   EXPECT_EQ(count_of(html, "<img src=\"data:image/png;base64,"), 1U);
-  for (const char* part :
-       {"data-chart=\"loss\"", "data-chart=\"lr\"", "data-chart=\"throughput\"",
-        "data-chart=\"wait\"", "data-chart=\"memory\"", "data-chart=\"probe_curve\"",
-        "data-chart=\"few_shot\"", "data-chart=\"confusion\"", "untrained encoder", "steps.csv",
-        "base_lr = 0.00015", "vit_pico", "Chips never trained on"}) {
+  for (const char* part : {"data-chart=\"loss\"", "data-chart=\"lr\"", "data-chart=\"throughput\"",
+                           "data-chart=\"wait\"", "data-chart=\"memory\"", "data-chart=\"mfu\"",
+                           "data-chart=\"probe_curve\"", "data-chart=\"few_shot\"",
+                           "data-chart=\"confusion\"", "untrained encoder", "steps.csv",
+                           "base_lr = 0.00015", "vit_pico", "Chips never trained on"}) {
     EXPECT_NE(html.find(part), std::string::npos) << part;
   }
   // Without the charts' library: page, style, program, picture and numbers.
@@ -115,6 +115,34 @@ TEST_F(ReportFiles, SeveralRunsShareAPage) {
   EXPECT_NE(html.find("2 runs side by side"), std::string::npos);
   EXPECT_NE(html.find("sample_killed: no probe (probe.json)"), std::string::npos);
   EXPECT_NE(html.find("no end record"), std::string::npos);
+}
+
+// A share of what a maker promises is not a share of what this machine was seen to do.
+TEST_F(ReportFiles, AShareOfPeakComputeSaysOfWhichPeak) {
+  const auto write_run = [&](const std::string& name, const std::string& origin) {
+    const Json start = {{"kind", "run"}, {"peak_flops", 1e12}, {"peak_flops_are", origin}};
+    const Json step = {{"kind", "step"}, {"step", 1}, {"loss", 1}, {"mfu", 0.25}};
+    write_file_atomically(directory_ / name / "log.jsonl",
+                          start.dump() + "\n" + step.dump() + "\n");
+    return directory_ / name;
+  };
+  const fs::path published = write_run("gpu", "published");
+  const fs::path measured = write_run("cpu", "measured");
+  write_report({published}, options_);
+  EXPECT_EQ(count_of(page(), "<p>median 25.0\u202f% of the published peak</p>"), 1U);
+  EXPECT_EQ(count_of(page(), "of the published peak"), 2U);  // the chart's note and the tile's
+  EXPECT_EQ(count_of(page(), "of the measured matrix-product rate"), 0U);
+  write_report({measured}, options_);
+  EXPECT_EQ(count_of(page(), "<p>median 25.0\u202f% of the measured matrix-product rate</p>"), 1U);
+  EXPECT_EQ(count_of(page(), "of the measured matrix-product rate"), 2U);
+  EXPECT_EQ(count_of(page(), "of the published peak"), 0U);
+  write_report({published, measured}, options_);
+  EXPECT_EQ(
+      count_of(page(), "<p>gpu of the published peak; cpu of the measured matrix-product rate</p>"),
+      1U);
+  EXPECT_EQ(count_of(page(), "25.0\u202f% <span class=\"muted\">of the published peak</span>"), 1U);
+  write_report({published, write_run("other_gpu", "published")}, options_);
+  EXPECT_EQ(count_of(page(), "<p>of the published peak</p>"), 1U);
 }
 
 TEST_F(ReportFiles, ARunWithLittleHasAPageToo) {

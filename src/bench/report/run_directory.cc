@@ -306,7 +306,6 @@ const std::vector<StepColumn>& step_columns() {
       {"data_wait", &StepRecord::data_wait},
       {"step_seconds", &StepRecord::step_seconds},
       {"mfu", &StepRecord::mfu},
-      {"matmul_share", &StepRecord::matmul_share},
       {"allocated_bytes", &StepRecord::allocated_bytes},
       {"peak_bytes", &StepRecord::peak_bytes},
       {"grad_norm", &StepRecord::grad_norm},

@@ -5,10 +5,11 @@
 //   config.toml     the resolved configuration
 //   log.jsonl       one JSON object a line, told apart by "kind":
 //     run         command, commit, machine, device, precision, time,
-//                 model {name, width, depth, parameters, ...}, data {...}; one more for each resume
+//                 model {name, width, depth, parameters, ...}, data {...}, peak_flops,
+//                 peak_flops_are (published, measured); one more for each resume
 //     step        step, epoch, loss, lr, images_per_second, data_wait (share of the step, 0..1),
-//                 step_seconds, mfu (share of the device's peak, 0..1), matmul_share (share of its
-//                 own matrix product rate, 0..1), allocated_bytes, peak_bytes, grad_norm, time
+//                 step_seconds, mfu (share of peak_flops, 0..1), allocated_bytes, peak_bytes,
+//                 grad_norm, time
 //     checkpoint  step, path
 //     event       message, step, time
 //     end         steps, loss, seconds, images_per_second, peak_memory_bytes, reason (epochs,
@@ -39,7 +40,6 @@ struct StepRecord {
   double data_wait = kNoNumber;
   double step_seconds = kNoNumber;
   double mfu = kNoNumber;
-  double matmul_share = kNoNumber;
   double allocated_bytes = kNoNumber;
   double peak_bytes = kNoNumber;
   double grad_norm = kNoNumber;

@@ -37,7 +37,6 @@ RunFigures figures_of(const RunDirectory& run) {
   }
   figures.data_wait = median_of(run, &StepRecord::data_wait);
   figures.mfu = median_of(run, &StepRecord::mfu);
-  figures.matmul_share = median_of(run, &StepRecord::matmul_share);
   figures.images_per_second = first_finite(number_of(run.end, "images_per_second"),
                                            median_of(run, &StepRecord::images_per_second));
   figures.steps = first_finite(number_of(run.end, "steps"), figures.steps);
@@ -45,6 +44,13 @@ RunFigures figures_of(const RunDirectory& run) {
   figures.seconds = first_finite(number_of(run.end, "seconds"), figures.seconds);
   figures.peak_bytes = first_finite(number_of(run.end, "peak_memory_bytes"), figures.peak_bytes);
   return figures;
+}
+
+std::string share_of_what(const RunDirectory& run) {
+  const std::string origin = text_of(run.run, "peak_flops_are");
+  if (origin == "published") return "of the published peak";
+  if (origin == "measured") return "of the measured matrix-product rate";
+  return "of peak compute";
 }
 
 RunStatus status_of(const RunDirectory& run) {

@@ -13,9 +13,8 @@ struct RunFigures {
   double first_loss = kNoNumber;
   double final_loss = kNoNumber;
   double images_per_second = kNoNumber;
-  double data_wait = kNoNumber;     // median over the logged steps
-  double mfu = kNoNumber;           // median
-  double matmul_share = kNoNumber;  // median
+  double data_wait = kNoNumber;  // median over the logged steps
+  double mfu = kNoNumber;        // median
   double seconds = kNoNumber;
   double peak_bytes = kNoNumber;
 };
@@ -23,6 +22,10 @@ RunFigures figures_of(const RunDirectory& run);
 
 // The middle of the finite values; the first tenth of the steps (warm-up) does not count.
 double median_of(const RunDirectory& run, double StepRecord::* column);
+
+// What the run's mfu is a share of: "of the published peak", "of the measured matrix-product rate",
+// or "of peak compute" where the log does not say which.
+std::string share_of_what(const RunDirectory& run);
 
 // "finished", "finished: time limit", "stopped: signal 15" ..., or that there is no end record.
 struct RunStatus {

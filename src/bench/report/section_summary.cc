@@ -75,12 +75,10 @@ std::string tiles(const RunDirectory& run, const std::vector<ProbeGroup>& groups
     html += tile("Training time", format_seconds(figures.seconds), note);
   }
   if (has(figures.peak_bytes)) {
-    std::string note;
-    if (has(figures.matmul_share)) {
-      note = format_share(figures.matmul_share) + " of the matrix product rate";
-    }
-    if (has(figures.mfu)) note = format_share(figures.mfu) + " of peak compute";
-    html += tile("Peak memory", format_bytes(figures.peak_bytes), note);
+    html += tile("Peak memory", format_bytes(figures.peak_bytes), "");
+  }
+  if (has(figures.mfu)) {
+    html += tile("Share of peak compute", format_share(figures.mfu), share_of_what(run));
   }
   const Json model = run.run.value("model", Json::object());
   if (!text_of(model, "name").empty()) {
@@ -144,9 +142,11 @@ std::string comparison(const std::vector<RunDirectory>& runs,
   add_row("Final loss", [&](size_t r) { return format_number(figures[r].final_loss, 4); });
   add_row("Images/s", [&](size_t r) { return format_number(figures[r].images_per_second, 3); });
   add_row("Waiting for data", [&](size_t r) { return format_share(figures[r].data_wait); });
-  add_row("Share of peak compute", [&](size_t r) { return format_share(figures[r].mfu); });
-  add_row("Share of matrix product rate",
-          [&](size_t r) { return format_share(figures[r].matmul_share); });
+  add_row("Share of peak compute", [&](size_t r) {
+    if (std::isnan(figures[r].mfu)) return std::string();
+    return fmt::format(R"({} <span class="muted">{}</span>)", format_share(figures[r].mfu),
+                       share_of_what(runs[r]));
+  });
   add_row("Training time", [&](size_t r) { return format_seconds(figures[r].seconds); });
   add_row("Peak memory", [&](size_t r) { return format_bytes(figures[r].peak_bytes); });
   add_row("State", [&](size_t r) { return escape_html(status_of(runs[r]).text); });

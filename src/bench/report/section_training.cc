@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "bench/report/chart_data.h"
 #include "bench/report/html.h"
@@ -47,6 +48,22 @@ std::string median_note(const std::vector<RunDirectory>& runs, double StepRecord
 
 std::string seconds_per_image(double value) { return format_number(value, 3); }
 
+// "median 61 % of the measured matrix-product rate" for one run. For several what they are shares
+// of, told run by run where that differs.
+std::string mfu_note(const std::vector<RunDirectory>& runs) {
+  std::set<std::string> shares;
+  std::string of_each;
+  for (const RunDirectory& run : runs) {
+    if (std::isnan(median_of(run, &StepRecord::mfu))) continue;
+    shares.insert(share_of_what(run));
+    of_each += fmt::format("{}{} {}", of_each.empty() ? "" : "; ", escape_html(run.name),
+                           share_of_what(run));
+  }
+  if (shares.size() != 1) return of_each;
+  const std::string median = median_note(runs, &StepRecord::mfu, format_share);
+  return (median.empty() ? "" : median + " ") + *shares.begin();
+}
+
 std::string controls() {
   return R"(<div class="controls">
 <div class="segmented" role="group" aria-label="Horizontal axis"><button type="button" data-axis="step" aria-pressed="true">Steps</button><button type="button" data-axis="epoch" aria-pressed="false">Epochs</button><button type="button" data-axis="minutes" aria-pressed="false">Time</button></div>
@@ -68,10 +85,7 @@ Section training_section(const std::vector<RunDirectory>& runs) {
       {"memory", "Memory", &StepRecord::peak_bytes, false, ""},
       {"step_time", "Step time", &StepRecord::step_seconds, false,
        median_note(runs, &StepRecord::step_seconds, format_seconds)},
-      {"mfu", "Share of peak compute", &StepRecord::mfu, false,
-       median_note(runs, &StepRecord::mfu, format_share)},
-      {"matmul_share", "Share of the matrix product rate", &StepRecord::matmul_share, false,
-       median_note(runs, &StepRecord::matmul_share, format_share)},
+      {"mfu", "Share of peak compute", &StepRecord::mfu, false, mfu_note(runs)},
       {"grad_norm", "Gradient norm", &StepRecord::grad_norm, false, "before clipping"},
   };
   std::vector<const TrainingChart*> present;

@@ -135,7 +135,6 @@
     wait: () => trainingChart('data_wait', {title: {text: '% of the step'}, rangemode: 'tozero'}, {scale: 100, format: '.2f'}),
     step_time: () => trainingChart('step_seconds', {title: {text: 'seconds'}, rangemode: 'tozero'}),
     mfu: () => trainingChart('mfu', {title: {text: '% of peak'}, rangemode: 'tozero'}, {scale: 100, format: '.1f'}),
-    matmul_share: () => trainingChart('matmul_share', {title: {text: '%'}, rangemode: 'tozero'}, {scale: 100, format: '.1f'}),
     grad_norm: () => trainingChart('grad_norm', {title: {text: 'gradient norm'}, rangemode: 'tozero'}),
     memory: () => {
       const unit = memoryUnit();
