@@ -75,7 +75,7 @@ void LoaderOptions::describe(FieldTable& fields) {
 
 class Loader::Workers {
  public:
-  Workers(std::shared_ptr<const Dataset> dataset, Transform transform, LoaderOptions options,
+  Workers(std::shared_ptr<const Dataset> dataset, Transform transform, const LoaderOptions& options,
           uint64_t seed, c10::Device device, int64_t rank, int64_t world_size)
       : dataset_(std::move(dataset)),
         transform_(std::move(transform)),
@@ -141,6 +141,7 @@ class Loader::Workers {
     return batch;
   }
 
+  int64_t samples() const { return size_; }
   DataPosition position() const {
     const BatchPlan plan = plan_of(next_batch_);
     return {plan.epoch, plan.global_start};
@@ -369,7 +370,7 @@ class Loader::Workers {
       leave_out(slot.is_left_out, &images, &labels, &staged.batch.sample_ids);
     }
     if (device_.is_cpu()) {
-      staged.batch.images_BCHW = images;
+      staged.batch.images_BCHW = std::move(images);
       // A copy: callers collect the labels of many batches, which must not hold the images'
       // buffers.
       if (has_labels_) staged.batch.labels_B = labels.clone();
@@ -437,8 +438,9 @@ class Loader::Workers {
   std::vector<std::thread> threads_;
 };
 
-Loader::Loader(std::shared_ptr<const Dataset> dataset, Transform transform, LoaderOptions options,
-               uint64_t seed, c10::Device device, int64_t rank, int64_t world_size)
+Loader::Loader(std::shared_ptr<const Dataset> dataset, Transform transform,
+               const LoaderOptions& options, uint64_t seed, c10::Device device, int64_t rank,
+               int64_t world_size)
     : workers_(std::make_unique<Workers>(std::move(dataset), std::move(transform), options, seed,
                                          device, rank, world_size)) {}
 
@@ -446,6 +448,7 @@ Loader::~Loader() = default;
 
 Batch Loader::next() { return workers_->next(); }
 int64_t Loader::batches_per_epoch() const { return workers_->batches_per_epoch(); }
+int64_t Loader::samples() const { return workers_->samples(); }
 DataPosition Loader::position() const { return workers_->position(); }
 void Loader::seek(const DataPosition& position) { workers_->seek(position); }
 double Loader::wait_seconds() const { return workers_->wait_seconds(); }

@@ -57,7 +57,7 @@ struct DataPosition {
 
 class Loader {
  public:
-  Loader(std::shared_ptr<const Dataset> dataset, Transform transform, LoaderOptions options,
+  Loader(std::shared_ptr<const Dataset> dataset, Transform transform, const LoaderOptions& options,
          uint64_t seed, c10::Device device, int64_t rank = 0, int64_t world_size = 1);
   ~Loader();
 
@@ -68,6 +68,8 @@ class Loader {
   Batch next();
   // Batches that one epoch gives this process.
   int64_t batches_per_epoch() const;
+  // Samples of the dataset: a position means something only over as many.
+  int64_t samples() const;
 
   // Of the batch that next() will return; seek() starts there (checkpoint and resume). A position
   // taken at another batch size or world size is fine: it counts samples. Throws UsageError when it

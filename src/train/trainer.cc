@@ -182,6 +182,13 @@ NamedTensors Trainer::state_tensors() const {
 }
 
 void Trainer::resume(const Checkpoint& checkpoint) {
+  const Json& data = checkpoint.state.at("data");
+  if (const auto samples = data.at("samples").get<int64_t>(); samples != loader_.samples()) {
+    throw UsageError(
+        fmt::format("checkpoint {} was made over {} samples, the data has {} now.",
+                    checkpoint.path.string(), samples, loader_.samples()),
+        "bring the data back as it was, or start anew with resume=none and another output.");
+  }
   load_checkpoint(checkpoint, state_tensors());
   parameters_->publish();
   steps_done_ = checkpoint.step;
@@ -190,8 +197,7 @@ void Trainer::resume(const Checkpoint& checkpoint) {
   summary_.loss = checkpoint.state.value("loss", 0.0);
   summary_.skipped_steps = checkpoint.state.value("skipped_steps", int64_t{0});
   train_.epochs = checkpoint.state.at("epochs");
-  loader_.seek(
-      {checkpoint.state.at("data").at("epoch"), checkpoint.state.at("data").at("next_sample")});
+  loader_.seek({data.at("epoch"), data.at("next_sample")});
 }
 
 double Trainer::fit_epochs(double minutes) {
@@ -336,10 +342,17 @@ void Trainer::write_step_line() {
                {"mfu", objective_.spec().train_flops * rate / peak_flops_},
                {"allocated_bytes", memory.allocated_bytes},
                {"peak_bytes", memory.peak_bytes}});
-  const double remaining = static_cast<double>(total_steps() - line.at("step").get<int64_t>()) *
-                           static_cast<double>(train_.batch_size) / median(window_->rates);
-  log_->step(line, total_steps(), remaining);
+  log_->step(line, total_steps(), remaining_seconds(line.at("step")));
   window_->restart(loader_.wait_seconds());
+}
+
+double Trainer::remaining_seconds(int64_t step) const {
+  const int64_t last =
+      train_.max_steps > 0 ? std::min(total_steps(), train_.max_steps) : total_steps();
+  const double seconds = static_cast<double>(last - step) * static_cast<double>(train_.batch_size) /
+                         median(window_->rates);
+  if (train_.max_minutes <= 0) return seconds;
+  return std::min(seconds, train_.max_minutes * 60 - seconds_since(start_));
 }
 
 // The gate looks at losses and gradients; an update may still overflow.
@@ -363,7 +376,10 @@ void Trainer::save() {
       {"epochs", train_.epochs},
       {"loss", summary_.loss},
       {"skipped_steps", summary_.skipped_steps},
-      {"data", {{"epoch", position.epoch}, {"next_sample", position.next_sample}}},
+      {"data",
+       {{"epoch", position.epoch},
+        {"next_sample", position.next_sample},
+        {"samples", loader_.samples()}}},
       {"random", "counter based: every draw is a function of seed, purpose, epoch and sample id"}};
   const std::filesystem::path path =
       save_checkpoint(directory_ / "checkpoints", steps_done_, state_tensors(), state, config_);

@@ -79,6 +79,8 @@ class Trainer {
   void inspect_finished_steps(size_t leave);
   void inspect(const Pending& pending);
   void write_step_line();
+  // Until the schedule or a limit ends the run, at the rate measured so far.
+  double remaining_seconds(int64_t step) const;
   NamedTensors state_tensors() const;
 
   models::Objective& objective_;

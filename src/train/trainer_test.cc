@@ -55,8 +55,8 @@ class PixelDataset : public data::Dataset {
 };
 
 struct Training {
-  explicit Training(const fs::path& directory, TrainOptions options)
-      : loader(std::make_shared<PixelDataset>(40), transform(),
+  explicit Training(const fs::path& directory, TrainOptions options, int64_t samples = 40)
+      : loader(std::make_shared<PixelDataset>(samples), transform(),
                data::LoaderOptions{.batch_size = options.batch_size / options.accumulation}, 5,
                at::kCPU),
         trainer(objective, loader, std::move(options), optim(), 5, at::kCPU, directory) {}
@@ -357,6 +357,21 @@ TEST_F(TrainerRuns, TheLastStepsAreLoggedWhereverTheRunEnds) {
   std::vector<int64_t> steps;
   for (const Json& line : lines("step")) steps.push_back(line.at("step"));
   EXPECT_EQ(steps, (std::vector<int64_t>{1, 6, 9}));
+}
+
+TEST_F(TrainerRuns, DataThatGrewSinceTheCheckpointIsRefused) {
+  TrainOptions options = quick_options();
+  options.max_steps = 3;
+  Training first(directory_, options);
+  first.trainer.run("", Json::object());
+  Training second(directory_, options, 41);
+  try {
+    second.trainer.resume(find_checkpoint(directory_));
+    FAIL() << "41 samples were taken for 40";
+  } catch (const UsageError& error) {
+    EXPECT_NE(error.message().find("over 40 samples, the data has 41"), std::string::npos)
+        << error.what();
+  }
 }
 
 TEST_F(TrainerRuns, AFinishedRunIsLeftAsItIs) {
