@@ -268,10 +268,12 @@ Json measure_pixels(const ProbeInputs& inputs, const ProbeOptions& options) {
                                    num_classes, pixels.probe, inputs.seed),
                    class_names);
   };
+  // Rows of tokens and of rasters go together, so an image that cannot be read stops the probe.
+  ExtractOptions extract = options.features;
+  extract.skip_bad = false;
   const auto measure_tokens = [&](models::Encoder& encoder) {
-    return measure(
-        extract_tokens(encoder, train.images, transform, options.features, inputs.device),
-        extract_tokens(encoder, test.images, transform, options.features, inputs.device));
+    return measure(extract_tokens(encoder, train.images, transform, extract, inputs.device),
+                   extract_tokens(encoder, test.images, transform, extract, inputs.device));
   };
   Json report = measure_tokens(*inputs.encoder);
   report["train_images"] = train.images->size();
@@ -281,8 +283,8 @@ Json measure_pixels(const ProbeInputs& inputs, const ProbeOptions& options) {
       report["baselines"]["untrained"] = measure_tokens(*inputs.untrained);
     }
     report["baselines"]["band_statistics"] =
-        measure(band_statistics_per_patch(train.images, transform, spec.patch, options.features),
-                band_statistics_per_patch(test.images, transform, spec.patch, options.features));
+        measure(band_statistics_per_patch(train.images, transform, spec.patch, extract),
+                band_statistics_per_patch(test.images, transform, spec.patch, extract));
   }
   return report;
 }
