@@ -295,7 +295,7 @@ void StepBenchOptions::describe(FieldTable& fields) {
 
 Json bench_syn(const StepBenchOptions& options, c10::Device device) {
   Subject subject(options, device);
-  const Batch batch = random_batch(options, subject.mae->dimensions(), device);
+  Batch batch = random_batch(options, subject.mae->dimensions(), device);
   check_backends_agree(subject, batch);
   return measure(options, subject, device, [&] { return batch; });
 }
@@ -329,7 +329,7 @@ Json bench_peer(const StepBenchOptions& options, c10::Device device) {
   Subject subject(options, device);
   check_peer_can(options, subject.mae->dimensions());
   const at::ScalarType precision = select_precision(options.precision, device);
-  const Batch batch = random_batch(options, subject.mae->dimensions(), device);
+  Batch batch = random_batch(options, subject.mae->dimensions(), device);
   const auto next_batch = [&] { return batch; };
   check_backends_agree(subject, batch);
   const PeerFiles files;

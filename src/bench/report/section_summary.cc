@@ -164,7 +164,7 @@ std::string description(const Json& object, const char* key) {
     const std::string shown = value.is_number_integer() ? format_count(value.get<double>())
                                                         : text_of(*found, name.c_str());
     const std::string label = name == "description" ? "" : name + " ";
-    text += (text.empty() ? "" : ", ") + label + shown;
+    text += fmt::format("{}{}{}", text.empty() ? "" : ", ", label, shown);
   }
   return text;
 }
