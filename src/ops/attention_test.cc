@@ -31,12 +31,12 @@ TEST(Attention, AgreesInBothVersions) {
 
 TEST(Attention, SelfAttentionAgreesInBothVersions) {
   expect_versions_agree([](const Inputs& in) { return self_attention(in[0], 2); },
-                        {random_tensor({2, 5, 3 * 14}, 1)});
+                        {random_tensor({2, 5, int64_t{3} * 14}, 1)});
 }
 
 // q | k | v, each head-major.
 TEST(Attention, SelfAttentionSplitsItsInputInOrder) {
-  const at::Tensor qkv = random_tensor({2, 5, 3 * 12}, 1);
+  const at::Tensor qkv = random_tensor({2, 5, int64_t{3} * 12}, 1);
   const auto parts = qkv.chunk(3, -1);
   for (const char* name : {"reference", "fused"}) {
     set_backend(name);
@@ -49,7 +49,7 @@ TEST(Attention, SelfAttentionSplitsItsInputInOrder) {
 TEST(Attention, LongSequencesAgree) {
   for (const int64_t tokens : {1, 50, 197, 600}) {
     SCOPED_TRACE(tokens);
-    const Inputs inputs = {random_tensor({2, tokens, 3 * 64}, 1)};
+    const Inputs inputs = {random_tensor({2, tokens, int64_t{3} * 64}, 1)};
     const auto function = [](const Inputs& in) { return self_attention(in[0], 2); };
     set_backend("reference");
     const Evaluation expected = evaluate(function, inputs);

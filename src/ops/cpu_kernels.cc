@@ -114,16 +114,16 @@ const CpuKernels* cpu_kernels_for(const char* isa) {
 #ifdef SWATH_X86_KERNELS
   // Each table is filled by code of its own instruction set: only where that can run.
   if (std::strcmp(isa, "avx512") == 0) {
-    static const CpuKernels kAvx512 = avx512::kernels("avx512");
-    return &kAvx512;
+    static const CpuKernels table = avx512::kernels("avx512");
+    return &table;
   }
   if (std::strcmp(isa, "avx2") == 0) {
-    static const CpuKernels kAvx2 = avx2::kernels("avx2");
-    return &kAvx2;
+    static const CpuKernels table = avx2::kernels("avx2");
+    return &table;
   }
 #endif
-  static const CpuKernels kBaseline = baseline::kernels("baseline");
-  return &kBaseline;
+  static const CpuKernels table = baseline::kernels("baseline");
+  return &table;
 }
 
 const CpuKernels& cpu_kernels() {

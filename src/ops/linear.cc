@@ -23,12 +23,12 @@ using OnednnSignature = at::Tensor(const at::Tensor&, const at::Tensor&,
                                    std::optional<std::string_view>);
 
 const std::optional<c10::TypedOperatorHandle<OnednnSignature>>& onednn_linear() {
-  static const auto kHandle = []() -> std::optional<c10::TypedOperatorHandle<OnednnSignature>> {
+  static const auto handle = []() -> std::optional<c10::TypedOperatorHandle<OnednnSignature>> {
     const auto schema = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
     if (!schema) return std::nullopt;
     return schema->typed<OnednnSignature>();
   }();
-  return kHandle;
+  return handle;
 }
 
 bool runs_onednn(const at::Tensor& x) {

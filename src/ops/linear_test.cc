@@ -1,9 +1,8 @@
 #include "ops/linear.h"
 
-#include <signal.h>
-
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <thread>
 
 #include "core/interrupt.h"
