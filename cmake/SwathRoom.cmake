@@ -71,7 +71,7 @@ function(swath_tests room)
         string(SUBSTRING ${word} 1 -1 rest)
         string(APPEND suite "${first}${rest}")
       endforeach()
-      add_test(NAME ${room}.${stem} COMMAND ${program} "--gtest_filter=${suite}*" --gtest_brief=1)
+      add_test(NAME ${room}.${stem} COMMAND ${program} "--gtest_filter=${suite}*:*/${suite}*" --gtest_brief=1)
       set_tests_properties(${room}.${stem} PROPERTIES LABELS ${label}
         # Tests share the cores: a thread that spins while it waits for another holds that one up,
         # and seconds become minutes.
