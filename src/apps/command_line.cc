@@ -36,8 +36,12 @@ std::set<std::string> option_names(const Field& field, const FieldTable& table) 
         return last_part(other.key()) == last || other.flag_name() == last;
       });
   if (same == 1 && !kCommonOptions.contains(last)) names.push_back(last);
-  if (!field.flag_name().empty()) names.push_back(field.flag_name());
   std::set<std::string> unique;
+  if (field.flag_name().size() == 1) {
+    unique.insert("-" + field.flag_name());
+  } else if (!field.flag_name().empty()) {
+    names.push_back(field.flag_name());
+  }
   for (std::string name : names) {
     unique.insert("--" + name);
     std::replace(name.begin(), name.end(), '_', '-');

@@ -63,6 +63,11 @@ const std::vector<Command>& commands() {
         "swath report runs/pretrain-1 runs/probe-1",
         {"RUN..."}},
        run_report},
+      {{"launch",
+        "start a command as several ranks of this host",
+        "swath launch -n 4 -- ./swath pretrain ucm_vit_tiny --output runs/four",
+        {}},
+       run_launch},
       {{"doctor", "what is installed, found and missing", "swath doctor", {}}, run_doctor},
   };
   return table;

@@ -19,6 +19,7 @@ Outcome run_embed(const CommandSyntax& syntax, const Words& words);
 Outcome run_export(const CommandSyntax& syntax, const Words& words);
 Outcome run_finetune(const CommandSyntax& syntax, const Words& words);
 Outcome run_import(const CommandSyntax& syntax, const Words& words);
+Outcome run_launch(const CommandSyntax& syntax, const Words& words);
 Outcome run_models(const CommandSyntax& syntax, const Words& words);
 Outcome run_pretrain(const CommandSyntax& syntax, const Words& words);
 Outcome run_probe(const CommandSyntax& syntax, const Words& words);

@@ -1,9 +1,11 @@
 // swath: one program, many commands.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <string_view>
 
 #include "apps/commands.h"
 #include "apps/version.h"
@@ -54,7 +56,9 @@ int run(const Words& words) {
   const Command& command = find_command(words[0]);
   const Words rest(words.begin() + 1, words.end());
   const Outcome outcome = command.run(command.syntax, rest);
-  print(outcome, std::find(rest.begin(), rest.end(), "--json") != rest.end());
+  // Behind `--` stand the words of a command that `launch` starts.
+  const auto end = std::find(rest.begin(), rest.end(), "--");
+  print(outcome, std::find(rest.begin(), end, "--json") != end);
   return outcome.exit_code;
 }
 
@@ -69,7 +73,8 @@ int report_failure(const std::string& message, int exit_code) {
 
 int main(int argc, char** argv) {
   using swath::apps::report_failure;
-  swath::watch_for_interrupts();
+  // `launch` takes signals itself, to pass them on.
+  if (argc < 2 || std::string_view(argv[1]) != "launch") swath::watch_for_interrupts();
   swath::install_memory_counter();
   try {
     return swath::apps::run({argv + 1, argv + argc});

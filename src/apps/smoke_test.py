@@ -29,7 +29,8 @@ GOLDEN_FILE = HOME / "testdata" / "apps" / "golden_losses.json"
 GOLDEN_TOLERANCE = 1e-4
 golden = {}
 COMMANDS = ["demo", "models", "recipes", "data", "pretrain", "probe", "finetune", "embed",
-            "reconstruct", "import", "export", "bench", "report", "doctor"]
+            "reconstruct", "import", "export", "bench", "report", "launch",
+            "doctor"]
 
 
 def run(*words, expect=0, largest_file=None):
@@ -209,6 +210,25 @@ def check_help_and_errors(folder):
     assert len(last_json(run("models", "--json"))["models"]) >= 13
     assert {"demo", "ucm_vit_tiny", "millionaid_vit_3b"} <= {
         recipe["name"] for recipe in last_json(run("recipes", "--json"))["recipes"]}
+
+
+def check_launch():
+    """Ranks and their words behind `--`, the first failure, a signal passed on."""
+    both = run("launch", "-n", 2, "--", "sh", "-c", "echo rank $RANK of $WORLD_SIZE", "--json")
+    assert sorted(both.stdout.splitlines()) == ["rank 0 of 2", "rank 1 of 2"], both.stdout
+    failed = run("launch", "-n", 2, "--json", "--", "sh", "-c",
+                 "[ $RANK = 0 ] || { echo no memory >&2; exit 7; }; sleep 100", expect=7)
+    failure = last_json(failed)["first_failure"]
+    assert failure["rank"] == 1 and failure["exit_code"] == 7, failure
+    assert failure["stderr"] == "no memory" and "rank 1 of 2 ended with" in failed.stderr
+    for words in (["-n", 2], ["-n", 2, "true"], ["-n", 0, "--", "true"], ["--", "no-such-program"]):
+        run("launch", *words, expect=2)
+    launcher = subprocess.Popen([PROGRAM, "launch", "-n", "2", "--", "sh", "-c",
+                                 "trap 'exit 143' TERM; echo ready; while true; do sleep 0.05; done"],
+                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert [launcher.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    launcher.terminate()
+    assert launcher.wait(timeout=60) == 143, launcher.returncode
 
 
 def check_golden(name, run_directory):
@@ -422,6 +442,7 @@ def main():
         chips = folder / "chips"
         write_chips(chips)
         check_help_and_errors(folder)
+        check_launch()
         check_switches(chips, folder)
         check_cuda_plugin_is_found()
         trained = check_kill_and_resume(chips, folder)

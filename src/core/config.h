@@ -17,7 +17,7 @@
 //
 // A key is the dotted path ("optim.lr") in recipes, in `--set`, in the resolved config.toml and in
 // error messages. Every field is also an option of the command line: `--optim.lr`, and under the
-// short name that `.flag("shots")` gives it (`--shots`).
+// short name that `.flag("shots")` gives it (`--shots`; one letter: `-n`).
 #pragma once
 
 #include <cstdint>
