@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -16,6 +15,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -34,7 +34,7 @@ using Clock = std::chrono::steady_clock;
 constexpr int kForwarded[] = {SIGINT, SIGTERM, SIGUSR1};
 constexpr int kWrongUsage = 2;
 constexpr size_t kKeptLines = 20;
-constexpr size_t kLongestLine = 64 * 1024;
+constexpr size_t kLongestLine = size_t{64} * 1024;
 constexpr int kMostBlocks = 64;  // of 16 KiB: a pipe's largest capacity
 // What a rank left behind may still write its last lines.
 constexpr auto kLingerTime = std::chrono::seconds(1);
@@ -252,7 +252,7 @@ std::vector<std::string> rank_environment(int64_t rank, int64_t num_ranks, int p
     const std::string_view text = *variable;
     if (!ours.contains(std::string(text.substr(0, text.find('='))))) environment.emplace_back(text);
   }
-  for (const auto& [name, value] : ours) environment.push_back(name + "=" + value);
+  for (const auto& [name, value] : ours) environment.push_back(fmt::format("{}={}", name, value));
   return environment;
 }
 

@@ -467,8 +467,8 @@ TEST(ShardScheduleCost, WholeGradients) {
 // The FSDP paper's law, with M bytes of model and W ranks: 2M(W-1)/W replicated, 3M(W-1)/W fully
 // sharded (the root is gathered once only), inside a shard group alike.
 TEST(ShardScheduleCost, BytesSentByARank) {
-  const int64_t model = (4 + 8 + 4 + 4) * 4;
-  const int64_t root = 4 * 4;
+  const int64_t model = int64_t{4 + 8 + 4 + 4} * 4;
+  const int64_t root = int64_t{4} * 4;
   const auto check = [&](const char* name, int64_t gather, int64_t scatter, int64_t reduce) {
     SCOPED_TRACE(name);
     Choice choice = choice_of(name);
