@@ -27,7 +27,7 @@ Recipe parse_recipe(const std::string& name, const std::string& toml) {
                                                          {"time", &recipe.time},
                                                          {"expect", &recipe.expect}};
   std::istringstream lines(toml);
-  for (std::string line; std::getline(lines, line) && line.starts_with("#");) {
+  for (std::string line; std::getline(lines, line) && line.starts_with('#');) {
     for (const auto& [key, target] : fields) {
       const std::string head = fmt::format("# {}: ", key);
       if (line.starts_with(head)) *target = line.substr(head.size());

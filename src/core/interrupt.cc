@@ -1,10 +1,10 @@
 #include "core/interrupt.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
 #include <thread>
 
 #include "core/error.h"

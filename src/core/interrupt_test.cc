@@ -1,8 +1,9 @@
 #include "core/interrupt.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <unistd.h>
+
+#include <csignal>
 
 #include "core/error.h"
 

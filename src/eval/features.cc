@@ -123,9 +123,9 @@ void write_feature_file(const FeatureSet& set, const fs::path& path, const Json&
 }  // namespace
 
 at::Tensor pool_tokens(const at::Tensor& tokens, const std::string& pooling) {
-  const at::Tensor cls = tokens.select(1, 0).to(at::kFloat);
+  at::Tensor cls = tokens.select(1, 0).to(at::kFloat);
   if (pooling == "cls") return cls;
-  const at::Tensor mean = tokens.slice(1, 1).to(at::kFloat).mean(1);
+  at::Tensor mean = tokens.slice(1, 1).to(at::kFloat).mean(1);
   if (pooling == "mean") return mean;
   if (pooling == "both") return at::cat({cls, mean}, 1);
   throw UsageError(fmt::format("pooling wants cls, mean or both, not {}.", pooling));

@@ -67,8 +67,9 @@ std::vector<at::Tensor> Classifier::drop_path_scales(const Batch& batch) const {
     Random random(seed_, RandomPurpose::kDropPath, batch.epoch,
                   batch.sample_ids[static_cast<size_t>(b)]);
     for (int64_t i = 0; i < 2 * depth; ++i) {
+      const int64_t block = i / 2;
       const double rate = depth == 1 ? options_.drop_path
-                                     : options_.drop_path * static_cast<double>(i / 2) /
+                                     : options_.drop_path * static_cast<double>(block) /
                                            static_cast<double>(depth - 1);
       values[i][b][0][0] = random.uniform() < rate ? 0.0F : static_cast<float>(1 / (1 - rate));
     }

@@ -76,7 +76,7 @@ TEST(ModelOptions, MistakesNameBothSides) {
   ModelOptions heads = named("vit_base");
   heads.heads = 7;
   EXPECT_NE(message_of(heads).find("768"), std::string::npos);
-  EXPECT_NE(message_of(heads).find("7"), std::string::npos);
+  EXPECT_NE(message_of(heads).find('7'), std::string::npos);
   ModelOptions ratio = named("vit_base");
   ratio.mask_ratio = 1;
   EXPECT_NE(message_of(ratio).find("mask_ratio"), std::string::npos);
@@ -84,7 +84,7 @@ TEST(ModelOptions, MistakesNameBothSides) {
   EXPECT_NE(message_of(ratio).find("mask_ratio"), std::string::npos);
   ModelOptions patch = named("vit_base");
   patch.image_size = 8;
-  EXPECT_NE(message_of(patch).find("8"), std::string::npos);
+  EXPECT_NE(message_of(patch).find('8'), std::string::npos);
 }
 
 TEST(ModelOptions, FieldsRoundTripThroughToml) {

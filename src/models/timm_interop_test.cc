@@ -1,9 +1,15 @@
 // Our exports in real timm, and timm's files in our models. Needs the Python peer environment.
 #include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
 #include <torch/torch.h>
+#include <unistd.h>
 
-#include <cstdlib>
+#include <cerrno>
 #include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "core/tensor/tensor_io.h"
 #include "models/checkpoint_import.h"
@@ -28,10 +34,23 @@ class TimmInterop : public testing::Test {
   static fs::path python() { return fs::path(SWATH_SOURCE_DIR) / ".deps/peer/bin/python"; }
   std::string file(const std::string& name) const { return (directory_ / name).string(); }
 
-  // The exit status of timm_interop.py.
-  int run(const std::string& arguments) const {
-    const std::string script = std::string(SWATH_TESTDATA) + "/models/timm_interop.py";
-    return std::system(fmt::format("'{}' '{}' {}", python().string(), script, arguments).c_str());
+  // Runs the interpreter; its status as waitpid reports it, or -1 when it could not start.
+  static int run_python(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), python().string());
+    std::vector<char*> words;
+    for (std::string& argument : arguments) words.push_back(argument.data());
+    words.push_back(nullptr);
+    pid_t process = -1;
+    if (posix_spawn(&process, words[0], nullptr, nullptr, words.data(), environ) != 0) return -1;
+    int status = -1;
+    while (waitpid(process, &status, 0) < 0 && errno == EINTR) {
+    }
+    return status;
+  }
+  // The status of timm_interop.py.
+  static int run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), std::string(SWATH_TESTDATA) + "/models/timm_interop.py");
+    return run_python(std::move(arguments));
   }
   at::Tensor write_images(const VitDimensions& d) const {
     torch::manual_seed(4);
@@ -69,8 +88,8 @@ TEST_F(TimmInterop, TimmLoadsOurEncoders) {
     const auto mae = make_mae(options, 1);
     const at::Tensor images = write_images(mae->dimensions());
     export_encoder(*mae, mae->dimensions(), file("ours.safetensors"));
-    ASSERT_EQ(run(fmt::format("load '{}' '{}' '{}'", file("ours.safetensors"),
-                              file("images.safetensors"), file("out.safetensors"))),
+    ASSERT_EQ(run({"load", file("ours.safetensors"), file("images.safetensors"),
+                   file("out.safetensors")}),
               0);
     const auto encoder = make_encoder(options, 2);
     load_pretrained(*encoder, encoder->dimensions(), file("ours.safetensors"));
@@ -93,8 +112,8 @@ TEST_F(TimmInterop, TimmLoadsOurClassifiers) {
     const at::Tensor images = write_images(classifier->model().dimensions());
     export_encoder(classifier->module(), classifier->model().dimensions(),
                    file("ours.safetensors"));
-    ASSERT_EQ(run(fmt::format("load '{}' '{}' '{}'", file("ours.safetensors"),
-                              file("images.safetensors"), file("out.safetensors"))),
+    ASSERT_EQ(run({"load", file("ours.safetensors"), file("images.safetensors"),
+                   file("out.safetensors")}),
               0);
     expect_same(classifier->logits(images, runner), result("logits"));
   }
@@ -108,11 +127,10 @@ TEST_F(TimmInterop, PlainCallLoadsAHeadedExport) {
   ExportOptions headed;
   headed.head_classes = 1000;
   export_encoder(*encoder, encoder->dimensions(), file("ours.safetensors"), headed);
-  EXPECT_EQ(std::system(fmt::format("'{}' -c \"import timm; "
-                                    "timm.create_model('vit_tiny_patch16_224', "
-                                    "checkpoint_path='{}')\"",
-                                    python().string(), file("ours.safetensors"))
-                            .c_str()),
+  EXPECT_EQ(run_python({"-c",
+                        "import sys, timm; timm.create_model('vit_tiny_patch16_224', "
+                        "checkpoint_path=sys.argv[1])",
+                        file("ours.safetensors")}),
             0);
 }
 
@@ -123,8 +141,8 @@ TEST_F(TimmInterop, WeLoadTimmsFiles) {
   options.name = "vit_tiny";
   const auto encoder = make_encoder(options, 1);
   const at::Tensor images = write_images(encoder->dimensions());
-  ASSERT_EQ(run(fmt::format("save '{}' vit_tiny_patch16_224 '{}' '{}'", file("theirs.safetensors"),
-                            file("images.safetensors"), file("out.safetensors"))),
+  ASSERT_EQ(run({"save", file("theirs.safetensors"), "vit_tiny_patch16_224",
+                 file("images.safetensors"), file("out.safetensors")}),
             0);
   const Json report = load_pretrained(*encoder, encoder->dimensions(), file("theirs.safetensors"));
   EXPECT_EQ(report["unmatched"], Json::array({"head.bias", "head.weight"}));
@@ -140,9 +158,8 @@ TEST_F(TimmInterop, PositionTableIsResampledByMaesRule) {
   options.image_size = 56;
   const auto large = make_encoder(options, 1);
   load_pretrained(*large, large->dimensions(), file("small.safetensors"));
-  ASSERT_EQ(run(fmt::format("resample '{}' pos_embed 14 '{}'", file("small.safetensors"),
-                            file("out.safetensors"))),
-            0);
+  ASSERT_EQ(
+      run({"resample", file("small.safetensors"), "pos_embed", "14", file("out.safetensors")}), 0);
   expect_same(large->named_parameters()["pos_embed"].detach(), result("pos_embed"));
 }
 

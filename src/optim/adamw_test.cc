@@ -23,7 +23,7 @@ struct Reference {
   }
 };
 
-ParamView make_view(const std::string& name, std::vector<float> values, bool decay,
+ParamView make_view(const std::string& name, const std::vector<float>& values, bool decay,
                     double lr_scale = 1) {
   ParamView view;
   view.local = torch::tensor(values);

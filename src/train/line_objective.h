@@ -18,7 +18,8 @@ class LineObjective : public models::Objective {
     is_checkpointing = dynamic_cast<CheckpointingRunner*>(&runner) != nullptr;
     const at::Tensor x = batch.images_BCHW.flatten(1).to(weight_.scalar_type());
     const at::Tensor error = torch::mm(x, weight_.t()).squeeze(1).to(torch::kFloat) - 1;
-    const double factor = calls_++ >= first_bad_call && calls_ <= end_of_bad_calls ? NAN : 1.0;
+    const double factor = calls_ >= first_bad_call && calls_ < end_of_bad_calls ? NAN : 1.0;
+    ++calls_;
     return {factor * error.square().mean(), {{"largest", error.detach().abs().max()}}};
   }
   torch::nn::Module& module() override { return module_; }

@@ -42,7 +42,7 @@ RunLog::RunLog(const std::filesystem::path& directory, int64_t steps_done)
   if (steps_done > 0) events_.restart_at(steps_done + 1);
 }
 
-void RunLog::write(const std::string& kind, Json fields) {
+void RunLog::write(const std::string& kind, const Json& fields) {
   Json line = {{"kind", kind}, {"time", now_seconds()}};
   line.update(fields);
   file_ << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n' << std::flush;

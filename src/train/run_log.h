@@ -31,7 +31,7 @@ class RunLog {
   explicit RunLog(const std::filesystem::path& directory, int64_t steps_done = 0);
 
   // Adds "kind" and "time" and writes the line at once, so that a killed run loses nothing.
-  void write(const std::string& kind, Json fields);
+  void write(const std::string& kind, const Json& fields);
 
   // A step line, also as TensorBoard scalars and on the progress line.
   void step(const Json& fields, int64_t total_steps, double remaining_seconds);

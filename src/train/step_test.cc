@@ -141,7 +141,7 @@ TEST(Step, AveragesFollowTheWeights) {
 TEST(Step, RehearsalLeavesNoTrace) {
   Fixture rehearsed({1, 0, 0});
   Fixture plain({1, 0, 0});
-  const Batch batch = batch_of(torch::ones({2, 2}));
+  Batch batch = batch_of(torch::ones({2, 2}));
   rehearsed.step.rehearse(batch);
   rehearsed.step.run([&] { return batch; }, 1e-2);
   plain.step.run([&] { return batch; }, 1e-2);

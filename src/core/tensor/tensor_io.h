@@ -24,7 +24,8 @@ at::Tensor read_tensor(const SafetensorsFile& file, const std::string& name);
 void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
                    const std::map<std::string, std::string>& metadata = {});
 
+// Names of types as in the file format, such as BF16.
 std::string safetensors_dtype(at::ScalarType type);
-at::ScalarType scalar_type_of(const std::string& safetensors_dtype);
+at::ScalarType scalar_type_of(const std::string& name);
 
 }  // namespace swath
