@@ -104,7 +104,7 @@ TEST(Image, ARegionOrBandOutsideIsAnError) {
 }
 
 TEST(Image, RawPixelsByRegion) {
-  std::vector<uint16_t> pixels(6 * 4 * 2);
+  std::vector<uint16_t> pixels(size_t{6} * 4 * 2);
   for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint16_t>(i * 100);
   ImageSource source;
   source.name = "record 0";
@@ -222,14 +222,14 @@ TEST(ImageTiff, ManyThreadsRead) {
   const Image expected = decode_image(source);
   std::vector<int> wrong(4, 0);
   std::vector<std::thread> threads;
-  for (size_t i = 0; i < wrong.size(); ++i) {
-    threads.emplace_back([&, i] {
+  for (int& wrong_in_thread : wrong) {
+    threads.emplace_back([&] {
       for (int repeat = 0; repeat < 20; ++repeat) {
-        if (decode_image(source).pixels != expected.pixels) ++wrong[i];
+        if (decode_image(source).pixels != expected.pixels) ++wrong_in_thread;
         ImageSource cut = source;
         const std::string content = read_file(source.path).substr(0, 100);
         cut.bytes = std::as_bytes(std::span(content.data(), content.size()));
-        if (message_of(cut) == "no error") ++wrong[i];
+        if (message_of(cut) == "no error") ++wrong_in_thread;
       }
     });
   }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <set>
+#include <string>
 
 #include "data/shard_dataset.h"
 #include "data/test_files.h"
@@ -27,22 +28,22 @@ class LandCover : public ::testing::Test {
   }
 
   LandCover() {
-    std::vector<uint8_t> image(480 * 240 * 3);
+    std::vector<uint8_t> image(size_t{480} * 240 * 3);
     for (int row = 0; row < 240; ++row) {
       for (int column = 0; column < 480; ++column) {
         const double longitude = -180 + (column + 0.5) * 0.75;
         const double latitude = 90 - (row + 0.5) * 0.75;
-        uint8_t* pixel = &image[static_cast<size_t>((row * 480 + column) * 3)];
+        uint8_t* pixel = &image[static_cast<size_t>((int64_t{row} * 480 + column) * 3)];
         pixel[0] = static_cast<uint8_t>(10 * class_at(longitude, latitude));
         pixel[1] = static_cast<uint8_t>(row);
         pixel[2] = static_cast<uint8_t>(column / 2);
       }
     }
     test::write_npy(root_ / "bmng.npy", image, 240, 480, 3);
-    std::vector<uint8_t> labels(640 * 320);
+    std::vector<uint8_t> labels(size_t{640} * 320);
     for (int row = 0; row < 320; ++row) {
       for (int column = 0; column < 640; ++column) {
-        labels[static_cast<size_t>(row * 640 + column)] =
+        labels[static_cast<size_t>(int64_t{row} * 640 + column)] =
             class_at(-180 + (column + 0.5) * 0.5625, 90 - (row + 0.5) * 0.5625);
       }
     }
@@ -64,8 +65,8 @@ struct Place {
 };
 
 Place place_of(const Sample& sample) {
-  return {std::atoi(sample.name.c_str() + 3),
-          std::atoi(sample.name.c_str() + sample.name.find("column") + 6)};
+  return {std::stoi(sample.name.substr(3)),
+          std::stoi(sample.name.substr(sample.name.find("column") + 6))};
 }
 
 TEST_F(LandCover, LabelsAndPixelsBelongTogether) {

@@ -89,7 +89,7 @@ std::vector<int64_t> indices_of(const Batch& batch) {
   return indices;
 }
 
-Loader make_loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options,
+Loader make_loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options,
                    bool augment = false, int64_t rank = 0, int64_t world_size = 1,
                    uint64_t seed = 5) {
   return Loader(std::move(dataset), make_transform(augment), options, seed, c10::Device("cpu"),

@@ -23,7 +23,7 @@ TEST(Normalization, MeanAndDeviationOfEveryPixel) {
   TemporaryDirectory root;
   std::vector<double> sum(2), squares(2);
   for (uint64_t i = 0; i < 150; ++i) {  // more than two groups of 64
-    const auto pixels = test::random_pixels<uint16_t>(4 * 4 * 2, i, 60000);
+    const auto pixels = test::random_pixels<uint16_t>(int64_t{4} * 4 * 2, i, 60000);
     test::write_npy(root / ("c" + std::to_string(i) + ".npy"), pixels, 4, 4, 2);
     for (size_t p = 0; p < pixels.size(); ++p) {
       sum[p % 2] += pixels[p];
@@ -78,7 +78,7 @@ TEST(Normalization, RoundTripAndDamage) {
 
 TEST(Normalization, BadSamples) {
   TemporaryDirectory root;
-  std::vector<float> pixels(4 * 4, 1.0f);
+  std::vector<float> pixels(size_t{4} * 4, 1.0f);
   pixels[5] = std::numeric_limits<float>::quiet_NaN();
   test::write_npy(root / "nan.npy", pixels, 4, 4, 1);
   pixels[5] = 3.0f;

@@ -119,7 +119,7 @@ TEST(Pack, AFailedFolderLeavesNothing) {
   PackOptions options = options_for(root);
   options.format = "folder";
   options.encoding = "raw";
-  options.output += "/";  // as shells complete it
+  options.output += '/';  // as shells complete it
   message_of<BadSample>([&] { pack_dataset(options); });
   EXPECT_FALSE(fs::exists(root / "out"));
   EXPECT_FALSE(fs::exists(root / "out.partial"));
@@ -185,7 +185,7 @@ TEST(Pack, WrongSizesBandsAndTypes) {
   EXPECT_FALSE(fs::exists(root / "out/manifest.json"));
   EXPECT_TRUE(fs::is_empty(root / "out"));
   write_chip(root / "images/b/more_bands.npy", 5, 8, 4);
-  const auto floats = test::random_pixels<float>(8 * 8 * 3, 1);
+  const auto floats = test::random_pixels<float>(int64_t{8} * 8 * 3, 1);
   test::write_npy(root / "images/b/other_type.npy", floats, 8, 8, 3);
   PackOptions options = options_for(root);
   options.data.skip_bad = true;
@@ -250,7 +250,7 @@ TEST(Pack, TarRoundTrip) {
     options.encoding = encoding;
     options.output = root / (std::string(encoding) + ".tar");
     const Json report = pack_dataset(options);
-    EXPECT_EQ(report["sha256"], sha256_hex_of_file(options.output));
+    EXPECT_EQ(report["sha256"].get<std::string>(), sha256_hex_of_file(options.output));
     const auto archive = open(options.output);
     expect_same_samples(*open(root / "images"), *archive);
     EXPECT_EQ(archive->sample(3).name, "a/chip3.npy");

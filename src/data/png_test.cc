@@ -165,7 +165,7 @@ TEST(Png, WhatIsWrittenIsReadBack) {
   const auto path = std::filesystem::temp_directory_path() / "swath_png_test.png";
   for (const int64_t bands : {1, 3, 4}) {
     Image image{.width = 7, .height = 5, .bands = bands, .type = PixelType::kUint8, .pixels = {}};
-    for (int64_t i = 0; i < 7 * 5 * bands; ++i) {
+    for (int64_t i = 0; i < int64_t{7} * 5 * bands; ++i) {
       image.pixels.push_back(static_cast<std::byte>(i * 5));
     }
     write_png(path, image);

@@ -97,7 +97,7 @@ TEST(RecordShard, ByteShuffleCompressesSlowlyChangingPixels) {
   layout.type = PixelType::kUint16;
   layout.height = layout.width = 64;
   layout.bands = 1;
-  std::vector<uint16_t> pixels(64 * 64);
+  std::vector<uint16_t> pixels(size_t{64} * 64);
   Random random(1, RandomPurpose::kTest);
   for (uint16_t& pixel : pixels) pixel = static_cast<uint16_t>(3072 + random.below(100));
   RecordShardWriter writer(root / "a.shard", layout);
@@ -182,7 +182,7 @@ TEST(RecordShard, FlippedBytesAreFound) {
 TEST(RecordShard, TruncationNamesTheFirstLostRecord) {
   TemporaryDirectory root;
   write_shard<uint8_t>(root / "a.shard", RecordEncoding::kRaw, 10);
-  truncate_file(root / "a.shard", kHeaderBytes + 3 * 105 + 50);
+  truncate_file(root / "a.shard", kHeaderBytes + uint64_t{3} * 105 + 50);
   const std::string message = message_of<Error>([&] { RecordShard(root / "a.shard"); });
   EXPECT_CONTAINS(message, "a.shard is truncated");
   EXPECT_CONTAINS(message, "with 10 records");

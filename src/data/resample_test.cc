@@ -147,16 +147,17 @@ TEST(Resample, VectorAndPlainLoopsAgree) {
         AxisWeights vertical;
         compute_weights(57, 0, 57, width, 0, width, ResampleFilter::kBicubic, &horizontal);
         compute_weights(41, 0, 41, height, 0, height, ResampleFilter::kBicubic, &vertical);
-        const auto size = static_cast<size_t>(width * height * bands);
+        const auto size = static_cast<size_t>(int64_t{width} * height * bands);
         std::vector<uint8_t> byte_results[2] = {std::vector<uint8_t>(size),
                                                 std::vector<uint8_t>(size)};
         std::vector<float> float_results[2] = {std::vector<float>(size), std::vector<float>(size)};
         const Instructions versions[2] = {Instructions::kBest, Instructions::kPlain};
         for (const int i : {0, 1}) {
-          resample_bytes({bytes.as<uint8_t>(), 57 * 41 * bands, 57 * bands, bands, 0, 0},
+          resample_bytes({bytes.as<uint8_t>(), int64_t{57} * 41 * bands, 57 * bands, bands, 0, 0},
                          horizontal, vertical, order, versions[i], byte_results[i].data());
-          resample_floats<float>({floats.as<float>(), 57 * 41 * bands, 57 * bands, bands, 0, 0},
-                                 horizontal, vertical, order, versions[i], float_results[i].data());
+          resample_floats<float>(
+              {floats.as<float>(), int64_t{57} * 41 * bands, 57 * bands, bands, 0, 0}, horizontal,
+              vertical, order, versions[i], float_results[i].data());
         }
         EXPECT_EQ(byte_results[0], byte_results[1]);
         EXPECT_EQ(float_results[0], float_results[1]);

@@ -47,7 +47,7 @@ TEST(ShardSet, SplitsAtTheGivenSize) {
   for (const Json& shard : manifest["shards"]) {
     const fs::path path = root / "set" / shard["file"].get<std::string>();
     EXPECT_EQ(fs::file_size(path), shard["bytes"].get<uint64_t>());
-    EXPECT_EQ(sha256_hex_of_file(path), shard["sha256"]);
+    EXPECT_EQ(sha256_hex_of_file(path), shard["sha256"].get<std::string>());
   }
   const ShardDataset dataset(root / "set");
   ASSERT_EQ(dataset.size(), 30);

@@ -38,7 +38,7 @@ int64_t SkippedList::size() const {
 std::vector<std::string> SkippedList::lines() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::string> lines;
-  for (const auto& [name, reason] : reasons_) lines.push_back(name + ": " + reason);
+  for (const auto& [name, reason] : reasons_) lines.push_back(fmt::format("{}: {}", name, reason));
   return lines;
 }
 

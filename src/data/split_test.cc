@@ -83,7 +83,7 @@ TEST(Split, GoldenHashes) {
     write_chip(root / ("images/river/river0" + std::to_string(i) + ".jpg"),
                static_cast<uint64_t>(i));
     write_chip(root / ("images/city/city0" + std::to_string(i) + ".jpg"),
-               static_cast<uint64_t>(10 + i));
+               static_cast<uint64_t>(i) + 10);
   }
   SplitOptions options = options_for(root);
   options.train_per_class = 2;
@@ -167,7 +167,7 @@ TEST(Split, MillionAidListsItsProbeImages) {
   EXPECT_EQ(split["test"], 9000);
   const fs::path list = root / "split/probe_images.txt";
   EXPECT_EQ(split["probe_images"]["file"], "probe_images.txt");
-  EXPECT_EQ(split["probe_images"]["sha256"], sha256_hex_of_file(list));
+  EXPECT_EQ(split["probe_images"]["sha256"].get<std::string>(), sha256_hex_of_file(list));
   const auto names = names_in(list);
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), 10'000u);
   EXPECT_TRUE(read_file(list).starts_with("city/00000.jpg\n"));
@@ -292,9 +292,7 @@ class SplitCheck : public ::testing::Test {
     test::write_text(root_ / "split/split.json", split.dump());
   }
 
-  struct Root : TemporaryDirectory {
-    fs::path operator/(const std::string& name) const { return path() / name; }
-  } root_;
+  TemporaryDirectory root_;
   SplitOptions options_;
 };
 
@@ -420,7 +418,7 @@ TEST(Split, ByLocation) {
     for (int row = 0; row < 30; ++row) {
       for (int column = 0; column < 30; ++column) {
         const auto pixels =
-            test::random_pixels<uint8_t>(4, static_cast<uint64_t>(row * 30 + column), 256);
+            test::random_pixels<uint8_t>(4, static_cast<uint64_t>(int64_t{row} * 30 + column), 256);
         Record record;
         record.name = std::to_string(row) + "_" + std::to_string(column);
         record.label = 0;
@@ -445,7 +443,7 @@ TEST(Split, ByLocation) {
   EXPECT_LT(train.size() + test.size(), 900u);
   // Chips one degree wide: no train chip may overlap a test chip.
   const auto place = [](const std::string& name) {
-    return std::pair{std::atoi(name.c_str()), std::atoi(name.c_str() + name.find('_') + 1)};
+    return std::pair{std::stoi(name), std::stoi(name.substr(name.find('_') + 1))};
   };
   for (const std::string& a : train) {
     for (const std::string& b : test) {

@@ -40,7 +40,7 @@ TEST(Statistics, HandWorked) {
 
 // An image that must not be decoded whole: the numbers are those of its strips, merged.
 TEST(Statistics, ImagesLargerThanTheMemoryLimit) {
-  const auto pixels = test::random_pixels<uint16_t>(37 * 11 * 2, 1);
+  const auto pixels = test::random_pixels<uint16_t>(int64_t{37} * 11 * 2, 1);
   ImageSource source;
   source.name = "large";
   source.bytes = test::bytes_of(pixels);
@@ -48,7 +48,7 @@ TEST(Statistics, ImagesLargerThanTheMemoryLimit) {
   BandStatistics whole;
   whole.add(decode_image(source), "large");
   DecodeOptions options;
-  options.memory_limit_bytes = 5 * 11 * 2 * 2;  // five rows; 37 leave a last strip of two
+  options.memory_limit_bytes = int64_t{5} * 11 * 2 * 2;  // five rows; 37 leave a last strip of two
   EXPECT_THROW(decode_image(source, options), BadSample);
   ImageReader reader(source);
   Image strip;

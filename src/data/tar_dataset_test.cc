@@ -95,7 +95,7 @@ TEST(TarDataset, DamagedArchivesAreNamed) {
   test::write_text(root / "cut.tar", good.substr(0, 2 * 512 + 600));
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "cut.tar"); }),
                   "cut.tar is truncated: member 2.npy");
-  test::write_text(root / "cut.tar", good.substr(0, 2 * 1024));
+  test::write_text(root / "cut.tar", good.substr(0, size_t{2} * 1024));
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "cut.tar"); }), "no end mark");
   test::flip_byte(root / "a.tar", 1024 + 3);
   EXPECT_CONTAINS(message_of<Error>([&] { TarDataset(root / "a.tar"); }),

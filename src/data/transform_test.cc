@@ -110,7 +110,7 @@ TEST(Transform, CropsAndFlipsEqualTorchvision) {
     options.region = Region{std::stoll(parts[1]), std::stoll(parts[2]), std::stoll(parts[3]),
                             std::stoll(parts[4])};
     const Image small = resize_image(decode_image(jpeg(parts[5]), options), 24, 24);
-    std::vector<float> found(3 * 24 * 24);
+    std::vector<float> found(size_t{3} * 24 * 24);
     normalize_to_planes(small, {.mirror_columns = flipped}, mean, inverse, found.data());
     EXPECT_LE(worst_difference(found, file.bytes(entry)), kTorchvisionRounding) << entry.name;
     ++cases;
@@ -174,7 +174,7 @@ TEST(Transform, EverySampleLooksTheSameInAnyThread) {
   TransformOptions options;
   options.size = 32;
   const Transform transform(options, kImageNet);
-  std::vector<std::vector<float>> found(16, std::vector<float>(3 * 32 * 32));
+  std::vector<std::vector<float>> found(16, std::vector<float>(size_t{3} * 32 * 32));
   std::vector<std::thread> threads;
   for (size_t thread = 0; thread < 4; ++thread) {
     threads.emplace_back([&, thread] {

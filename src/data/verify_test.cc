@@ -43,7 +43,7 @@ TEST(Verify, FindsEveryBadFileAndSaysWhy) {
   test::write_text(root / "page.jpg", "<!DOCTYPE html><html></html>");
   write_chip(root / "four_bands.npy", 1, 8, 4);
   write_chip(root / "good.npy", 1, 8, 3);
-  std::vector<float> pixels(8 * 8 * 3, 0.5f);
+  std::vector<float> pixels(size_t{8} * 8 * 3, 0.5f);
   pixels[7] = std::numeric_limits<float>::quiet_NaN();
   test::write_npy(root / "nan.npy", pixels, 8, 8, 3);
   pixels[7] = std::numeric_limits<float>::infinity();
