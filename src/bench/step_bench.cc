@@ -40,19 +40,18 @@ struct Subject {
   Subject(const StepBenchOptions& options, c10::Device device)
       : mae(models::make_mae(options.model, seed_of(options))) {
     mae->to(device);
-    runner = options.activation_checkpointing ? std::make_unique<CheckpointingRunner>()
-                                              : std::make_unique<UnitRunner>();
+    sharding::LocalParameters::Options held;
+    held.compute_dtype = select_precision(options.precision, device);
+    held.activation_checkpointing = options.activation_checkpointing;
     parameters = std::make_unique<sharding::LocalParameters>(
-        *mae, select_precision(options.precision, device),
-        [](const std::string& name, at::IntArrayRef shape) {
+        *mae, held, [](const std::string& name, at::IntArrayRef shape) {
           return sharding::ParameterRule{optim::is_decayed(name, shape), 1.0};
         });
     optimizer = std::make_unique<optim::AdamW>(&parameters->views(), optim::AdamWOptions{});
-    step = std::make_unique<train::TrainStep>(*mae, *parameters, *optimizer, *runner,
+    step = std::make_unique<train::TrainStep>(*mae, *parameters, *optimizer,
                                               train::TrainStep::Options{});
   }
   std::shared_ptr<models::Mae> mae;
-  std::unique_ptr<UnitRunner> runner;
   std::unique_ptr<sharding::LocalParameters> parameters;
   std::unique_ptr<optim::AdamW> optimizer;
   std::unique_ptr<train::TrainStep> step;
@@ -76,7 +75,7 @@ void check_backends_agree(Subject& subject, const Batch& batch) {
   double losses[2] = {};
   for (const auto& [index, name] : {std::pair{0, "reference"}, std::pair{1, "fused"}}) {
     ops::set_backend(name);
-    losses[index] = subject.mae->loss(batch, *subject.runner).loss.item<double>();
+    losses[index] = subject.mae->loss(batch, subject.parameters->runner()).loss.item<double>();
   }
   ops::set_backend(chosen);
   const double tolerance = subject.parameters->views().front().compute_copy.defined() ? 1e-2 : 1e-4;

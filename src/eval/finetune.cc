@@ -151,16 +151,16 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
   // 2. Parameters, their groups, the schedule.
   freeze_below(classifier.module(), spec.depth, options.last_blocks);
   classifier.module().to(inputs.device);
-  sharding::LocalParameters parameters(classifier.module(),
-                                       select_precision(options.precision, inputs.device),
+  sharding::LocalParameters::Options held;
+  held.compute_dtype = select_precision(options.precision, inputs.device);
+  sharding::LocalParameters parameters(classifier.module(), held,
                                        finetune_rules(spec.depth, options.layer_decay));
   int64_t trained_parameters = 0;
   for (const ParamView& view : parameters.views()) trained_parameters += view.local.numel();
   optim::AdamW optimizer(&parameters.views(), options.adamw);
-  UnitRunner runner;
   train::TrainStep::Options step_options;
   step_options.clip_norm = options.clip_norm;
-  train::TrainStep step(classifier, parameters, optimizer, runner, step_options);
+  train::TrainStep step(classifier, parameters, optimizer, step_options);
   optim::ScheduleOptions schedule = options.schedule;
   schedule.warmup_epochs =
       std::min(schedule.warmup_epochs, static_cast<double>(options.epochs) / 5);
@@ -190,7 +190,7 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
                               static_cast<double>(i) / static_cast<double>(steps_per_epoch);
       record.lr =
           optim::learning_rate_at(schedule, peak, position, static_cast<double>(options.epochs));
-      measured_sum += step.run([&] { return loader.next(); }, record.lr).measured;
+      measured_sum += step.run([&] { return loader.next(); }, record.lr).measured.slice(0, 0, 3);
       ++steps;
       show_progress(fmt::format("finetune: epoch {} of {}, step {} of {}", record.epoch,
                                 options.epochs, i + 1, steps_per_epoch));

@@ -26,6 +26,10 @@ struct LossResult {
   at::Tensor loss;
   // Values worth a log line, detached and left on the device: reading them is a host sync.
   std::vector<std::pair<std::string, at::Tensor>> metrics;
+  // How much of the batch that mean is over, where it is not all of it: valid pixels divided by all
+  // (float32, one element). A step is the mean over what is valid in all of its micro-batches;
+  // where nothing is, the loss must still be finite.
+  at::Tensor weight = {};
 };
 
 // A model together with the loss it is trained on: MAE, SimMIM, classification.

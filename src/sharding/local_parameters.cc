@@ -1,16 +1,21 @@
 #include "sharding/local_parameters.h"
 
+#include <ATen/ATen.h>
+#include <torch/nn/module.h>
+
 namespace swath::sharding {
 
-LocalParameters::LocalParameters(torch::nn::Module& module, at::ScalarType compute_dtype,
+LocalParameters::LocalParameters(torch::nn::Module& module, const Options& options,
                                  const ParameterRules& rules)
-    : compute_dtype_(compute_dtype) {
+    : Parameters(options.accumulation), options_(options) {
   at::NoGradGuard no_grad;
+  runner_ = options.activation_checkpointing ? std::make_unique<CheckpointingRunner>()
+                                             : std::make_unique<UnitRunner>();
   for (const auto& item : module.named_parameters()) {
     at::Tensor parameter = item.value();
     const at::Tensor master = parameter.detach().to(at::kFloat).contiguous();
     if (has_masters()) {
-      parameter.set_data(parameter.detach().to(compute_dtype));
+      parameter.set_data(parameter.detach().to(options.compute_dtype));
     } else {
       parameter.set_data(master);
     }
@@ -31,27 +36,36 @@ LocalParameters::LocalParameters(torch::nn::Module& module, at::ScalarType compu
   }
   for (const auto& item : module.named_buffers()) {
     at::Tensor buffer = item.value();
-    if (buffer.is_floating_point()) buffer.set_data(buffer.to(compute_dtype));
+    if (buffer.is_floating_point()) buffer.set_data(buffer.to(options.compute_dtype));
   }
 }
 
-void LocalParameters::clear_gradients() {
+void LocalParameters::begin_step() {
+  micro_batch_ = 0;
   for (at::Tensor& parameter : parameters_) parameter.mutable_grad().reset();
   for (ParamView& view : views_) view.grad.reset();
 }
 
-void LocalParameters::collect_gradients(bool is_last) {
-  at::NoGradGuard no_grad;
-  if (!has_masters()) {
-    // Autograd itself sums into the parameter's float32 gradient.
-    if (!is_last) return;
-    for (size_t i = 0; i < parameters_.size(); ++i) {
-      at::Tensor& grad = parameters_[i].mutable_grad();
-      if (!grad.defined()) grad = at::zeros_like(parameters_[i]);
-      views_[i].grad = grad.contiguous().view({-1});
-    }
-    return;
+void LocalParameters::backward(const at::Tensor& loss) {
+  loss.backward();
+  const at::NoGradGuard no_grad;
+  if (has_masters()) {
+    sum_gradients();
+  } else if (++micro_batch_ == accumulation()) {
+    hand_over_gradients();
   }
+}
+
+// Autograd itself has summed into the parameters' float32 gradients.
+void LocalParameters::hand_over_gradients() {
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    at::Tensor& grad = parameters_[i].mutable_grad();
+    if (!grad.defined()) grad = at::zeros_like(parameters_[i]);
+    views_[i].grad = grad.contiguous().view({-1});
+  }
+}
+
+void LocalParameters::sum_gradients() {
   sums_.resize(parameters_.size());
   for (size_t i = 0; i < parameters_.size(); ++i) {
     at::Tensor& grad = parameters_[i].mutable_grad();

@@ -6,55 +6,60 @@
 // buffer.
 #pragma once
 
-#include <torch/nn/module.h>
-
-#include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "core/tensor/param_view.h"
+#include "sharding/parameters.h"
+
+namespace torch::nn {
+class Module;
+}
 
 namespace swath::sharding {
 
-// What a parameter's name and shape decide for the optimizer.
-struct ParameterRule {
-  bool decay = true;
-  double lr_scale = 1;
-};
-using ParameterRules = std::function<ParameterRule(const std::string& name, at::IntArrayRef shape)>;
-
-class LocalParameters {
+class LocalParameters final : public Parameters {
  public:
+  struct Options {
+    at::ScalarType compute_dtype = at::kFloat;
+    int64_t accumulation = 1;
+    bool activation_checkpointing = false;
+  };
+
   // Takes every parameter of `module` that requires a gradient, in registration order. With
   // compute_dtype bfloat16 all floating-point parameters and buffers of the module become bfloat16.
-  LocalParameters(torch::nn::Module& module, at::ScalarType compute_dtype,
-                  const ParameterRules& rules);
+  LocalParameters(torch::nn::Module& module, const Options& options, const ParameterRules& rules);
 
-  // Forgets gradients: the next backward pass hands over its own buffers.
-  void clear_gradients();
-  // Call after each backward pass; `is_last` when the optimizer comes next. Afterwards every view
-  // holds the sum of the gradients since clear_gradients() in float32. A parameter that no loss
-  // reached has a zero gradient.
-  void collect_gradients(bool is_last);
+  void begin_step() override;
+  void begin_forward() override {}
+  UnitRunner& runner() override { return *runner_; }
+  void backward(const at::Tensor& loss) override;
 
-  std::vector<ParamView>& views() { return views_; }
-  // float32 values under their names, for checkpoints and export; loading writes through them,
-  // then publish() refreshes what the module computes with.
+  std::vector<ParamView>& views() override { return views_; }
+  const std::vector<std::pair<std::string, at::Tensor>>& named_frozen() const override {
+    return frozen_;
+  }
+  void publish() override;
+  void sum_over_ranks(at::Tensor&) override {}
+
+  // float32 values under their names, in the parameters' shapes.
   std::vector<std::pair<std::string, at::Tensor>> named_masters() const;
-  // The same of parameters that are not trained (position tables).
-  const std::vector<std::pair<std::string, at::Tensor>>& named_frozen() const { return frozen_; }
-  void publish();
 
  private:
-  bool has_masters() const { return compute_dtype_ != at::kFloat; }
+  bool has_masters() const { return options_.compute_dtype != at::kFloat; }
+  void sum_gradients();
+  void hand_over_gradients();
 
-  at::ScalarType compute_dtype_;
+  Options options_;
+  std::unique_ptr<UnitRunner> runner_;
   std::vector<std::string> names_;
   std::vector<at::Tensor> parameters_;  // what the module computes with
   std::vector<at::Tensor> masters_;     // float32, the parameter's shape
   std::vector<at::Tensor> sums_;        // float32 gradients; used with masters only
   std::vector<ParamView> views_;
   std::vector<std::pair<std::string, at::Tensor>> frozen_;
+  int64_t micro_batch_ = 0;
 };
 
 }  // namespace swath::sharding

@@ -27,7 +27,7 @@ ParameterRule rule(const std::string& name, at::IntArrayRef shape) {
 
 TEST(LocalParameters, ViewsFollowRulesAndSkipFrozenParameters) {
   TwoLayers module;
-  LocalParameters parameters(*module, at::kFloat, rule);
+  LocalParameters parameters(*module, {}, rule);
   ASSERT_EQ(parameters.views().size(), 5u);
   for (const ParamView& view : parameters.views()) {
     const ParamSegment& segment = view.segments.at(0);
@@ -39,7 +39,7 @@ TEST(LocalParameters, ViewsFollowRulesAndSkipFrozenParameters) {
 
 TEST(LocalParameters, AnUpdateOfAViewIsSeenByTheModule) {
   TwoLayers module;
-  LocalParameters parameters(*module, at::kFloat, rule);
+  LocalParameters parameters(*module, {}, rule);
   parameters.views()[0].local.fill_(7);
   const auto by_name = module->named_parameters();
   EXPECT_EQ(by_name[parameters.views()[0].segments[0].name].min().item<float>(), 7.0F);
@@ -48,24 +48,27 @@ TEST(LocalParameters, AnUpdateOfAViewIsSeenByTheModule) {
 TEST(LocalParameters, MicroBatchesSumAndUnreachedParametersGetZero) {
   torch::manual_seed(1);
   TwoLayers module;
-  LocalParameters parameters(*module, at::kFloat, rule);
   const at::Tensor x = torch::randn({6, 3});
   const auto grads_of = [&](const std::vector<at::Tensor>& micro_batches) {
-    parameters.clear_gradients();
-    for (size_t i = 0; i < micro_batches.size(); ++i) {
-      module->loss(micro_batches[i]).backward();
-      parameters.collect_gradients(i + 1 == micro_batches.size());
+    LocalParameters parameters(
+        *module, {at::kFloat, static_cast<int64_t>(micro_batches.size()), false}, rule);
+    parameters.begin_step();
+    for (const at::Tensor& micro_batch : micro_batches) {
+      parameters.begin_forward();
+      parameters.backward(module->loss(micro_batch));
     }
     std::vector<at::Tensor> grads;
     for (const ParamView& view : parameters.views()) grads.push_back(view.grad.clone());
     return grads;
   };
+  std::vector<std::string> names;
+  LocalParameters named(*module, {}, rule);
+  for (const ParamView& view : named.views()) names.push_back(view.segments[0].name);
   const auto whole = grads_of({x});
   const auto halves = grads_of({x.slice(0, 0, 3), x.slice(0, 3, 6)});
   for (size_t i = 0; i < whole.size(); ++i) {
-    EXPECT_TRUE(at::allclose(whole[i] * 2, halves[i], 1e-5, 1e-6))
-        << parameters.views()[i].segments[0].name;
-    if (parameters.views()[i].segments[0].name == "unused") {
+    EXPECT_TRUE(at::allclose(whole[i] * 2, halves[i], 1e-5, 1e-6)) << names[i];
+    if (names[i] == "unused") {
       EXPECT_EQ(whole[i].abs().max().item<float>(), 0.0F);
     } else {
       EXPECT_GT(whole[i].abs().max().item<float>(), 0.0F);
@@ -77,7 +80,7 @@ TEST(LocalParameters, Bfloat16ComputesOnCopiesOfFloat32Masters) {
   torch::manual_seed(2);
   TwoLayers module;
   const at::Tensor exact = module->first->weight.detach().clone();
-  LocalParameters parameters(*module, at::kBFloat16, rule);
+  LocalParameters parameters(*module, {at::kBFloat16, 1, false}, rule);
   EXPECT_EQ(module->first->weight.scalar_type(), at::kBFloat16);
   const auto masters = parameters.named_masters();
   for (const auto& [name, master] : masters) {
@@ -85,9 +88,9 @@ TEST(LocalParameters, Bfloat16ComputesOnCopiesOfFloat32Masters) {
       EXPECT_TRUE(at::equal(master, exact));
     }
   }
-  parameters.clear_gradients();
-  module->loss(torch::randn({4, 3})).backward();
-  parameters.collect_gradients(true);
+  parameters.begin_step();
+  parameters.begin_forward();
+  parameters.backward(module->loss(torch::randn({4, 3})));
   for (ParamView& view : parameters.views()) {
     EXPECT_EQ(view.grad.scalar_type(), at::kFloat);
     view.local.fill_(0.1);

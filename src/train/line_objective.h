@@ -20,7 +20,15 @@ class LineObjective : public models::Objective {
     const at::Tensor error = torch::mm(x, weight_.t()).squeeze(1).to(torch::kFloat) - 1;
     const double factor = calls_ >= first_bad_call && calls_ < end_of_bad_calls ? NAN : 1.0;
     ++calls_;
-    return {factor * error.square().mean(), {{"largest", error.detach().abs().max()}}};
+    models::LossResult result;
+    result.metrics = {{"largest", error.detach().abs().max()}};
+    if (valid.defined()) {
+      result.loss = factor * (error.square() * valid).sum() / valid.sum().clamp_min(1);
+      result.weight = valid.mean();
+    } else {
+      result.loss = factor * error.square().mean();
+    }
+    return result;
   }
   torch::nn::Module& module() override { return module_; }
   const ModelSpec& spec() const override { return spec_; }
@@ -29,6 +37,7 @@ class LineObjective : public models::Objective {
   // Calls of loss(), counted from 0, in [first, end) give a loss that is not a number.
   int64_t first_bad_call = 0;
   int64_t end_of_bad_calls = 0;
+  at::Tensor valid;               // of the next batch's samples, 1 or 0; undefined: all
   bool is_checkpointing = false;  // whether the last call was given a runner that recomputes
 
  private:

@@ -10,49 +10,57 @@
 #include <vector>
 
 #include "core/tensor/batch.h"
-#include "core/tensor/unit_runner.h"
 #include "models/objective.h"
 #include "optim/adamw.h"
-#include "sharding/local_parameters.h"
+#include "sharding/parameters.h"
 
 namespace swath::train {
 
-// Everything a step measured, still on the device: reading a tensor here is a host sync.
+// Everything a step measured, the same on all ranks and still on the device: reading a tensor here
+// is a host sync.
 struct StepResult {
-  at::Tensor measured;  // float32: loss, gradient norm, 1 if either is not finite (no update then)
-  std::vector<std::pair<std::string, at::Tensor>> metrics;  // of the last micro-batch
-  std::vector<uint64_t> sample_ids;
+  // float32: loss, gradient norm, 1 if either is not finite (no update then); for each rank, 1 if
+  // its own loss or gradient was not; the sums of the votes.
+  at::Tensor measured;
+  std::vector<std::pair<std::string, at::Tensor>> metrics;  // of this rank's last micro-batch
+  std::vector<uint64_t> sample_ids;                         // of this rank
 };
 
 class TrainStep {
  public:
   struct Options {
-    int64_t accumulation = 1;
+    int64_t batch_size = 0;  // samples of a step, over ranks and micro-batches; 0: in equal parts
     double clip_norm = 0;
     double ema_decay = 0;
   };
 
   // All references outlive the step.
-  TrainStep(models::Objective& objective, sharding::LocalParameters& parameters,
-            optim::AdamW& optimizer, UnitRunner& runner, Options options);
+  TrainStep(models::Objective& objective, sharding::Parameters& parameters, optim::AdamW& optimizer,
+            Options options);
 
-  // Draws `accumulation` micro-batches and updates the weights once, at learning rate `lr`.
-  StepResult run(const std::function<Batch()>& next_batch, double lr);
+  // Draws the micro-batches and updates the weights once, at learning rate `lr`. `votes` are summed
+  // over ranks on the way.
+  StepResult run(const std::function<Batch()>& next_batch, double lr,
+                 const std::vector<float>& votes = {});
 
   // Forward and backward of one batch, then forgets the gradients: what a step costs, without one.
   void rehearse(const Batch& batch);
 
-  // The moving averages under the parameters' names; empty without ema_decay.
-  std::vector<std::pair<std::string, at::Tensor>> named_averages() const;
+  // The moving averages, one for each of the parameters' views; empty without ema_decay.
+  const std::vector<at::Tensor>& averages() const { return averages_; }
 
  private:
-  at::Tensor forward_backward(const Batch& batch, bool is_last, StepResult* result);
+  struct Sums {  // over micro-batches, float32 scalars
+    at::Tensor loss;
+    at::Tensor weight;  // undefined while samples are the weight: their shares sum to 1
+  };
+  void forward_backward(const Batch& batch, Sums* sums, StepResult* result);
+  at::Tensor sum_over_ranks(const Sums& sums, const std::vector<float>& votes);
   void update_averages(const at::Tensor& found_inf);
 
   models::Objective& objective_;
-  sharding::LocalParameters& parameters_;
+  sharding::Parameters& parameters_;
   optim::AdamW& optimizer_;
-  UnitRunner& runner_;
   Options options_;
   std::vector<at::Tensor> averages_;
 };

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <string>
 
-#include "core/tensor/unit_runner.h"
+#include "sharding/local_parameters.h"
 #include "train/line_objective.h"
 
 namespace swath::train {
@@ -21,18 +21,52 @@ Batch batch_of(const at::Tensor& x) {
   return batch;
 }
 
+struct Settings {
+  int64_t accumulation = 1;
+  double clip_norm = 0;
+  double ema_decay = 0;
+  int64_t batch_size = 0;
+};
+
 struct Fixture {
-  explicit Fixture(TrainStep::Options options, at::ScalarType precision = at::kFloat)
-      : parameters(objective.module(), precision,
+  explicit Fixture(Settings settings, at::ScalarType precision = at::kFloat)
+      : parameters(objective.module(), {precision, settings.accumulation, false},
                    [](const std::string&, at::IntArrayRef) { return sharding::ParameterRule{}; }),
         optimizer(&parameters.views(), {}),
-        step(objective, parameters, optimizer, runner, options) {}
+        step(objective, parameters, optimizer,
+             {settings.batch_size, settings.clip_norm, settings.ema_decay}) {}
   LineObjective objective;
   sharding::LocalParameters parameters;
   optim::AdamW optimizer;
-  UnitRunner runner;
   TrainStep step;
 };
+
+// Micro-batches of unequal size count by their samples, and a mean over valid pixels by those.
+TEST(Step, UnequalPartsEqualOneBatch) {
+  torch::manual_seed(4);
+  for (const bool has_weights : {false, true}) {
+    Fixture whole({1, 0.5, 0});
+    Fixture parts({2, 0.5, 0, 8});
+    for (int i = 0; i < 20; ++i) {
+      const at::Tensor x = torch::randn({8, 2});
+      const at::Tensor valid = (torch::rand({8}) < 0.6).to(at::kFloat);
+      whole.objective.valid = has_weights ? valid : at::Tensor();
+      const StepResult a = whole.step.run([&] { return batch_of(x); }, 1e-2);
+      int64_t begin = 0;
+      const StepResult b = parts.step.run(
+          [&] {
+            const int64_t end = begin == 0 ? 3 : 8;
+            if (has_weights) parts.objective.valid = valid.slice(0, begin, end);
+            const Batch batch = batch_of(x.slice(0, begin, end));
+            begin = end;
+            return batch;
+          },
+          1e-2);
+      EXPECT_TRUE(at::allclose(a.measured, b.measured, 1e-5, 1e-6)) << i;
+    }
+    EXPECT_TRUE(at::allclose(whole.objective.weight(), parts.objective.weight(), 1e-5, 1e-6));
+  }
+}
 
 TEST(Step, AccumulatedMicroBatchesEqualOneBatch) {
   torch::manual_seed(3);
@@ -117,7 +151,7 @@ TEST(Step, ANonFiniteBatchChangesNeitherWeightsNorMomentsNorAverages) {
   std::vector<at::Tensor> before;
   for (const auto& [name, tensor] : fixture.optimizer.named_state())
     before.push_back(tensor.clone());
-  for (const auto& [name, tensor] : fixture.step.named_averages()) before.push_back(tensor.clone());
+  for (const at::Tensor& tensor : fixture.step.averages()) before.push_back(tensor.clone());
   before.push_back(fixture.objective.weight().detach().clone());
 
   const StepResult result =
@@ -126,7 +160,7 @@ TEST(Step, ANonFiniteBatchChangesNeitherWeightsNorMomentsNorAverages) {
 
   std::vector<at::Tensor> after;
   for (const auto& [name, tensor] : fixture.optimizer.named_state()) after.push_back(tensor);
-  for (const auto& [name, tensor] : fixture.step.named_averages()) after.push_back(tensor);
+  for (const at::Tensor& tensor : fixture.step.averages()) after.push_back(tensor);
   after.push_back(fixture.objective.weight().detach());
   for (size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(at::equal(before[i], after[i])) << i;
 }
@@ -135,7 +169,7 @@ TEST(Step, AveragesFollowTheWeights) {
   Fixture fixture({1, 0, 0.5});
   fixture.step.run([] { return batch_of(torch::ones({2, 2})); }, 1e-1);
   const at::Tensor expected = (torch::ones({1, 2}) + fixture.objective.weight().detach()) / 2;
-  EXPECT_TRUE(at::allclose(fixture.step.named_averages()[0].second, expected));
+  EXPECT_TRUE(at::allclose(fixture.step.averages()[0], expected.flatten()));
 }
 
 TEST(Step, RehearsalLeavesNoTrace) {

@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/tensor/device.h"
 #include "core/tensor/memory.h"
+#include "sharding/local_parameters.h"
 
 namespace swath::train {
 namespace {
@@ -65,7 +66,8 @@ struct Trainer::Pending {
       measured = result.measured;
       return;
     }
-    measured = at::empty({3}, at::TensorOptions(at::kFloat).pinned_memory(true));
+    measured = at::empty(result.measured.sizes(),
+                         at::TensorOptions(at::kFloat).pinned_memory(true));
     measured.copy_(result.measured, /*non_blocking=*/true);
     arrived = std::make_unique<c10::Event>(result.measured.device().type());
     arrived->recordOnce(c10::impl::VirtualGuardImpl(result.measured.device().type())
@@ -118,14 +120,16 @@ Trainer::Trainer(models::Objective& objective, data::Loader& loader, TrainOption
       directory_(std::move(directory)) {
   const at::ScalarType precision = select_precision(train_.precision, device_);
   objective_.module().to(device_);
-  runner_ = train_.activation_checkpointing ? std::make_unique<CheckpointingRunner>()
-                                            : std::make_unique<UnitRunner>();
+  sharding::LocalParameters::Options held;
+  held.compute_dtype = precision;
+  held.accumulation = train_.accumulation;
+  held.activation_checkpointing = train_.activation_checkpointing;
   parameters_ = std::make_unique<sharding::LocalParameters>(
-      objective_.module(), precision, rules ? rules : sharding::ParameterRules(default_rule));
+      objective_.module(), held, rules ? rules : sharding::ParameterRules(default_rule));
   optimizer_ = std::make_unique<optim::AdamW>(&parameters_->views(), optim_.adamw);
   step_ = std::make_unique<TrainStep>(
-      objective_, *parameters_, *optimizer_, *runner_,
-      TrainStep::Options{train_.accumulation, train_.clip_norm, train_.ema_decay});
+      objective_, *parameters_, *optimizer_,
+      TrainStep::Options{train_.batch_size, train_.clip_norm, train_.ema_decay});
   const std::optional<double> published = published_peak_flops(device_, precision);
   peak_flops_are_published_ = published.has_value();
   peak_flops_ = published ? *published : measured_matmul_flops(device_, precision);
@@ -166,8 +170,10 @@ double Trainer::learning_rate() const {
 
 NamedTensors Trainer::state_tensors() const {
   NamedTensors tensors;
-  for (const auto& [name, master] : parameters_->named_masters()) {
-    tensors.emplace_back("model/" + name, master);
+  const std::vector<ParamView>& views = parameters_->views();
+  for (const ParamView& view : views) {
+    const ParamSegment& segment = view.segments.front();
+    tensors.emplace_back("model/" + segment.name, view.local.view(segment.shape));
   }
   for (const auto& [name, frozen] : parameters_->named_frozen()) {
     tensors.emplace_back("model/" + name, frozen);
@@ -175,8 +181,9 @@ NamedTensors Trainer::state_tensors() const {
   for (const auto& [name, state] : optimizer_->named_state()) {
     tensors.emplace_back("optimizer/" + name, state);
   }
-  for (const auto& [name, average] : step_->named_averages()) {
-    tensors.emplace_back("ema/" + name, average);
+  for (size_t i = 0; i < step_->averages().size(); ++i) {
+    const ParamSegment& segment = views[i].segments.front();
+    tensors.emplace_back("ema/" + segment.name, step_->averages()[i].view(segment.shape));
   }
   return tensors;
 }
@@ -358,10 +365,10 @@ double Trainer::remaining_seconds(int64_t step) const {
 // The gate looks at losses and gradients; an update may still overflow.
 void Trainer::check_weights_are_finite() const {
   const at::NoGradGuard no_grad;
-  for (const auto& [name, master] : parameters_->named_masters()) {
-    if (at::isfinite(master).all().item<bool>()) continue;
+  for (const ParamView& view : parameters_->views()) {
+    if (at::isfinite(view.local).all().item<bool>()) continue;
     throw Error(fmt::format("step {}: the weight {} is not finite; no checkpoint is written.",
-                            steps_done_, name),
+                            steps_done_, view.segments.front().name),
                 "lower the learning rate and resume from the last checkpoint.");
   }
 }

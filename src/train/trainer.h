@@ -13,7 +13,7 @@
 #include "models/objective.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
-#include "sharding/local_parameters.h"
+#include "sharding/parameters.h"
 #include "train/checkpoint.h"
 #include "train/options.h"
 #include "train/run_log.h"
@@ -91,8 +91,7 @@ class Trainer {
   c10::Device device_;
   std::filesystem::path directory_;
 
-  std::unique_ptr<UnitRunner> runner_;
-  std::unique_ptr<sharding::LocalParameters> parameters_;
+  std::unique_ptr<sharding::Parameters> parameters_;
   std::unique_ptr<optim::AdamW> optimizer_;
   std::unique_ptr<TrainStep> step_;
   std::unique_ptr<RunLog> log_;

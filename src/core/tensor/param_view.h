@@ -18,6 +18,7 @@ struct ParamSegment {
   int64_t length = 0;          // elements in ParamView::local
   bool decay = true;           // whether weight decay applies
   double lr_scale = 1;         // layer-wise learning-rate decay
+  int64_t start = 0;           // first element of the flattened parameter that lies here
 };
 
 struct ParamView {
