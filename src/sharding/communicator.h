@@ -63,6 +63,10 @@ class ProcessGroups {
                                                    const std::string& name) = 0;
 
   std::unique_ptr<Communicator> make_world_group(const std::string& name);
+
+  // This rank is about to end with an error: tells the others why, where that is possible. Their
+  // collectives fail soon after.
+  virtual void report_failure(const std::string& message) {}
 };
 
 // The place of `rank` among `global_ranks`. Throws Error when it is not there.

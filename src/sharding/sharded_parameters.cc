@@ -123,8 +123,10 @@ class ShardedParameters::Engine final : public UnitRunner {
       throw Error(fmt::format("sharding: unit {} runs without gradients.", name),
                   "evaluate a checkpoint in one process.");
     }
-    if (is_first) execute(scheduler_.before_forward(unit));
-    record(StepEventKind::kForward, unit);
+    if (is_first) {
+      execute(scheduler_.before_forward(unit));
+      record(StepEventKind::kForward, unit);
+    }
     at::Tensor y = inner_ ? inner_->run(name, forward, x) : forward(x);
     if (is_last) {
       execute(scheduler_.after_forward(unit));
@@ -137,12 +139,15 @@ class ShardedParameters::Engine final : public UnitRunner {
   }
 
   void backward(const at::Tensor& loss) {
+    // Buffers that stay are still being reduced for the micro-batch before.
+    if (!strategy_.is_sharded()) wait_in_computation(reduced_, device_);
     execute(scheduler_.begin_backward());
     loss.backward();
     close_open_unit();
     const int root = scheduler_.root();
     if (root >= 0) complete(root);
     execute(scheduler_.end_backward());
+    if (strategy_.world_size > 1) reduced_ = reductions_->record();
     is_in_micro_batch_ = false;
     if (++micro_batch_ == options_.accumulation) attach_gradients();
   }
@@ -541,6 +546,7 @@ class ShardedParameters::Engine final : public UnitRunner {
     LaneEvent done;
     at::Tensor whole;
   } in_flight_;
+  LaneEvent reduced_;  // everything of the micro-batches so far
   at::Tensor local_check_;
 
   int64_t micro_batch_ = 0;
