@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <map>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -97,6 +98,12 @@ c10::intrusive_ptr<c10d::TCPStore> open_store(const LaunchEnvironment& environme
   }
 }
 
+// Gloo's own words, without the place in its sources and the stack.
+std::string reason_in(const std::string& what) {
+  const size_t start = what.starts_with('[') ? what.find("] ") + 2 : 0;
+  return what.substr(start, what.find_first_of("\n", start) - start);
+}
+
 // What all communicators of the process share.
 struct Shared {
   LaunchEnvironment environment;
@@ -117,8 +124,7 @@ struct Shared {
         log_warning(fmt::format("no flight record: {}", error.what()));
       }
     }
-    const std::string first_line = what.substr(0, what.find('\n'));
-    throw Error(fmt::format("rank {}: {} failed: {} {}", environment.rank, label, first_line,
+    throw Error(fmt::format("rank {}: {} failed: {}. {}", environment.rank, label, reason_in(what),
                             board->describe_failure(label)),
                 "the run goes on from its last checkpoint with resume=auto.");
   }
@@ -148,15 +154,14 @@ class GlooLinks final : public PointToPoint {
 class GlooCommunicator final : public Communicator {
  public:
   GlooCommunicator(int64_t rank, std::vector<int64_t> global_ranks, std::string name,
-                   std::shared_ptr<Shared> shared)
+                   const std::string& key, std::shared_ptr<Shared> shared)
       : Communicator(rank, std::move(global_ranks)),
         name_(std::move(name)),
         shared_(std::move(shared)) {
     if (size() == 1) return;
     const auto options = c10d::ProcessGroupGloo::Options::create(shared_->options.timeout);
     options->devices.push_back(shared_->device);
-    const auto store = c10::make_intrusive<c10d::PrefixStore>(
-        fmt::format("{}/{}", name_, fmt::join(this->global_ranks(), ",")), shared_->store);
+    const auto store = c10::make_intrusive<c10d::PrefixStore>(key, shared_->store);
     group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(rank),
                                                          static_cast<int>(size()), options);
     links_ = std::make_unique<GlooLinks>(group_, shared_->options.timeout);
@@ -245,8 +250,11 @@ class GlooGroups final : public ProcessGroups {
   std::unique_ptr<Communicator> make_group(const std::vector<int64_t>& global_ranks,
                                            const std::string& name) override {
     const int64_t place = place_in_group(global_ranks, rank());
+    // Members find each other under a key of the store: a second group of this name needs another.
+    const std::string key =
+        fmt::format("{}/{}/{}", name, fmt::join(global_ranks, ","), num_groups_[name]++);
     try {
-      return std::make_unique<GlooCommunicator>(place, global_ranks, name, shared_);
+      return std::make_unique<GlooCommunicator>(place, global_ranks, name, key, shared_);
     } catch (const std::exception& error) {
       shared_->fail(fmt::format("connecting group {}", name), error.what());
     }
@@ -255,6 +263,7 @@ class GlooGroups final : public ProcessGroups {
 
  private:
   std::shared_ptr<Shared> shared_;
+  std::map<std::string, int64_t> num_groups_;
 };
 
 }  // namespace

@@ -1,0 +1,285 @@
+// Real processes over Gloo on this host's loopback. A test starts ranks of this very program, which
+// run one of the bodies below and end with exit code 0 when all is as it should be.
+#include "sharding/gloo_groups.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/json.h"
+#include "core/process_group_launcher.h"
+#include "sharding/local_parameters.h"
+#include "sharding/toy_cases.h"
+
+namespace swath::sharding {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+const fs::path& folder() {
+  static const fs::path kFolder =
+      fs::temp_directory_path() / fmt::format("swath_gloo_{}", getpid());
+  return kFolder;
+}
+
+// --- the ranks' side
+
+GlooOptions quick_options() {
+  GlooOptions options;
+  options.timeout = 20s;
+  options.start_timeout = 30s;
+  options.flight_directory = std::getenv("SWATH_TEST_FOLDER");
+  return options;
+}
+
+#define DEMAND(condition)                                                \
+  do {                                                                   \
+    if (!(condition)) {                                                  \
+      fmt::print(stderr, "line {}: not so: {}\n", __LINE__, #condition); \
+      std::_Exit(1);                                                     \
+    }                                                                    \
+  } while (false)
+
+void check_collectives(ProcessGroups& groups) {
+  const int64_t rank = groups.rank();
+  const int64_t size = groups.world_size();
+  const auto world = groups.make_world_group("test");
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    // A part smaller than a segment, and one larger.
+    for (const int64_t numel : {3, 400000}) {
+      const auto options = at::TensorOptions(dtype);
+      const at::Tensor part = at::full({numel}, static_cast<double>(rank + 1), options);
+      const at::Tensor whole = at::empty({numel * size}, options);
+      world->all_gather(whole, part, "gather");
+      for (int64_t r = 0; r < size; ++r) {
+        DEMAND(whole.narrow(0, r * numel, numel).eq(static_cast<double>(r + 1)).all().item<bool>());
+      }
+      // Rank r adds r + 1 times the slice's number.
+      for (int64_t r = 0; r < size; ++r) {
+        whole.narrow(0, r * numel, numel).fill_(static_cast<double>((rank + 1) * (r + 2)));
+      }
+      world->reduce_scatter(part, whole, "scatter");
+      const auto sum = static_cast<double>(size * (size + 1) / 2);
+      DEMAND(part.eq(sum * static_cast<double>(rank + 2)).all().item<bool>());
+      whole.fill_(static_cast<double>(rank + 1));
+      world->all_reduce(whole, "reduce");
+      DEMAND(whole.eq(sum).all().item<bool>());
+      whole.fill_(static_cast<double>(rank));
+      world->broadcast(whole, size - 1, "broadcast");
+      DEMAND(whole.eq(static_cast<double>(size - 1)).all().item<bool>());
+    }
+  }
+}
+
+// Every fourth case of the cover of each number of ranks; the long test runs all.
+void check_training(ProcessGroups& groups, int64_t every) {
+  at::set_num_threads(1);
+  std::map<int64_t, std::vector<double>> losses;
+  std::map<int64_t, std::map<std::string, at::Tensor>> parameters;
+  for (const int64_t accumulation : {1, 2}) {
+    ToyRun run;
+    run.accumulation = accumulation;
+    ToyModel model;
+    LocalParameters local(model, {at::kFloat, accumulation, false},
+                          [](const std::string&, at::IntArrayRef) { return ParameterRule{}; });
+    losses[accumulation] = train_toy(model, local, run);
+    collect_toy(local, parameters[accumulation]);
+  }
+  const std::vector<ToyCase> cases = pairwise_cover(groups.world_size());
+  for (size_t i = 0; i < cases.size(); i += static_cast<size_t>(every)) {
+    const ToyCase& c = cases[i];
+    ToyModel model;
+    ShardedParameters sharded(model, model.spec(), c.strategy, groups, c.options, {});
+    const std::vector<double> found = train_toy(model, sharded, c.run);
+    const std::vector<double>& expected = losses.at(c.run.accumulation);
+    for (size_t step = 0; step < expected.size(); ++step) {
+      if (std::abs(found[step] - expected[step]) <= 2e-5 * expected[step]) continue;
+      fmt::print(stderr, "{}: step {}: loss {}, expected {}\n", c.text(), step, found[step],
+                 expected[step]);
+      std::_Exit(1);
+    }
+    std::map<std::string, at::Tensor> own;
+    collect_toy(sharded, own);
+    for (const auto& [name, values] : own) {
+      const at::Tensor whole = parameters.at(c.run.accumulation).at(name);
+      const at::Tensor difference =
+          at::where(values.isnan(), at::zeros_like(values), values - whole);
+      DEMAND(difference.abs().max().item<double>() <= 2e-5 * whole.abs().max().item<double>());
+    }
+  }
+  if (groups.rank() == 0) fmt::print("{} cases\n", (cases.size() + every - 1) / every);
+}
+
+void train_until_somebody_fails(ProcessGroups& groups, const std::string& how) {
+  at::set_num_threads(1);
+  ToyModel model;
+  StrategyOptions options;
+  options.strategy = "FULL_SHARD";
+  ShardedParameters parameters(model, model.spec(), make_strategy(options, groups.world_size()),
+                               groups, {}, {});
+  for (int64_t step = 0;; ++step) {
+    if (step == 5 && groups.rank() == 1) {
+      if (how == "killed") raise(SIGKILL);
+      if (how == "hangs") std::this_thread::sleep_for(1h);
+      if (how == "throws") throw Error("sample chip7 is broken.");
+    }
+    ToyRun run;
+    run.steps = 1;
+    train_toy(model, parameters, run);
+  }
+}
+
+// Runs in a process that launch_ranks started, when SWATH_TEST_BODY says which.
+TEST(GlooGroupsRank, DISABLED_Body) {
+  const std::string body = std::getenv("SWATH_TEST_BODY");
+  std::unique_ptr<ProcessGroups> groups;
+  try {
+    GlooOptions options = quick_options();
+    if (body == "hangs") options.timeout = 1500ms;
+    if (body == "port") options.start_timeout = 2s;
+    LaunchEnvironment environment = read_launch_environment();
+    if (const char* port = std::getenv("SWATH_TEST_PORT"))
+      environment.master_port = std::stol(port);
+    if (body == "missing" && environment.rank == 2) std::_Exit(0);
+    if (body == "missing") options.start_timeout = 1s;
+    groups = make_gloo_groups(environment, options);
+    if (body == "collectives") check_collectives(*groups);
+    if (body == "training") check_training(*groups, 4);
+    if (body == "all training") check_training(*groups, 1);
+    if (body == "killed" || body == "hangs" || body == "throws") {
+      train_until_somebody_fails(*groups, body);
+    }
+  } catch (const Error& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    if (groups) groups->report_failure(fmt::format("ended with: {}", error.message()));
+    std::_Exit(3);
+  }
+}
+
+// --- the tests' side
+
+struct Result {
+  RankLaunchResult launch;
+  std::string stdout_text;
+  std::string stderr_text;
+};
+
+Result run_body(const std::string& body, int64_t num_ranks, double grace_seconds = 5) {
+  fs::create_directories(folder());
+  setenv("SWATH_TEST_BODY", body.c_str(), 1);
+  setenv("SWATH_TEST_FOLDER", folder().c_str(), 1);
+  RankLaunchOptions options;
+  options.command = {fs::read_symlink("/proc/self/exe"),
+                     "--gtest_filter=GlooGroupsRank.DISABLED_Body",
+                     "--gtest_also_run_disabled_tests", "--gtest_brief=1"};
+  options.num_ranks = num_ranks;
+  options.grace_seconds = grace_seconds;
+  const auto open_file = [](const std::string& name) {
+    return open((folder() / name).c_str(), O_CREAT | O_TRUNC | O_RDWR, 0600);
+  };
+  options.stdout_descriptor = open_file("stdout");
+  options.stderr_descriptor = open_file("stderr");
+  Result result;
+  result.launch = launch_ranks(options);
+  close(options.stdout_descriptor);
+  close(options.stderr_descriptor);
+  result.stdout_text = read_file(folder() / "stdout");
+  result.stderr_text = read_file(folder() / "stderr");
+  return result;
+}
+
+class GlooGroups : public testing::Test {
+ protected:
+  GlooGroups() { alarm(120); }
+  ~GlooGroups() override {
+    alarm(0);
+    fs::remove_all(folder());
+  }
+};
+
+TEST_F(GlooGroups, CollectivesOfProcesses) {
+  for (const int64_t num_ranks : {2, 3}) {
+    const Result result = run_body("collectives", num_ranks);
+    EXPECT_EQ(result.launch.exit_code, 0) << result.stderr_text;
+  }
+}
+
+TEST_F(GlooGroups, TrainingEqualsOneProcess) {
+  for (const int64_t num_ranks : {2, 3, 4}) {
+    const Result result = run_body("training", num_ranks);
+    EXPECT_EQ(result.launch.exit_code, 0) << result.stderr_text;
+    EXPECT_THAT(result.stdout_text, HasSubstr("cases"));
+  }
+}
+
+// The launcher would end the others at the first failure: it is told to wait, so that they tell
+// what they know.
+TEST_F(GlooGroups, AKilledRankIsNamedByTheOthers) {
+  const Result result = run_body("killed", 3, 15);
+  EXPECT_EQ(result.launch.exit_code, 128 + SIGKILL);
+  ASSERT_TRUE(result.launch.failure.has_value());
+  EXPECT_EQ(result.launch.failure->rank, 1);
+}
+
+TEST_F(GlooGroups, AHangingRankIsNamedWithinTheTimeout) {
+  const auto start = std::chrono::steady_clock::now();
+  const Result result = run_body("hangs", 3, 6);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 20s);
+  EXPECT_NE(result.launch.exit_code, 0);
+  EXPECT_THAT(result.stderr_text, HasSubstr("No sign of life from rank 1: dead, or hanging"));
+  EXPECT_THAT(result.stderr_text, HasSubstr("failed: "));
+  const Json record = Json::parse(read_file(folder() / "flight_rank_00000.json"));
+  EXPECT_EQ(record.at("rank"), 0);
+  // The last one was never finished, and says what it was.
+  EXPECT_GT(record.at("collectives").size(), 10u);
+  EXPECT_FALSE(record.at("collectives").back().contains("finished"));
+  EXPECT_NE(record.at("collectives").back().at("label").get<std::string>(), "");
+}
+
+TEST_F(GlooGroups, ARankThatThrowsIsNamedWithItsReason) {
+  const Result result = run_body("throws", 3, 15);
+  EXPECT_EQ(result.launch.exit_code, 3);
+  EXPECT_THAT(result.stderr_text, HasSubstr("sample chip7 is broken."));
+}
+
+TEST_F(GlooGroups, RanksThatDoNotComeAndPortsInUseAreErrorsWithinSeconds) {
+  const Result missing = run_body("missing", 3);
+  EXPECT_EQ(missing.launch.exit_code, 3) << missing.stderr_text;
+  EXPECT_THAT(missing.stderr_text, HasSubstr("cannot meet the others at 127.0.0.1:"));
+
+  const int listener = socket(AF_INET6, SOCK_STREAM, 0);
+  const int no = 0;
+  setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
+  sockaddr_in6 address = {};
+  address.sin6_family = AF_INET6;
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(listen(listener, 4), 0);
+  socklen_t length = sizeof(address);
+  getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length);
+  setenv("SWATH_TEST_PORT", std::to_string(ntohs(address.sin6_port)).c_str(), 1);
+  const Result in_use = run_body("port", 2, 1);
+  unsetenv("SWATH_TEST_PORT");
+  close(listener);
+  EXPECT_EQ(in_use.launch.exit_code, 3) << in_use.stderr_text;
+  EXPECT_THAT(in_use.stderr_text, HasSubstr("the port is in use"));
+}
+
+}  // namespace
+}  // namespace swath::sharding
