@@ -85,8 +85,9 @@ Outcome run_import(const CommandSyntax& syntax, const Words& words) {
   for (const auto& parameter : mae->named_parameters()) {
     tensors.emplace_back("model/" + parameter.key(), parameter.value());
   }
-  const fs::path checkpoint = train::save_checkpoint(directory / "checkpoints", 0, tensors,
-                                                     {{"imported_from", file.string()}}, config);
+  const fs::path checkpoint =
+      train::save_checkpoint(directory / "checkpoints", 0, train::pieces_of(tensors),
+                             {{"imported_from", file.string()}}, config);
   outcome.json["checkpoint"] = checkpoint.string();
   outcome.json["output"] = directory.string();
   outcome.text = fmt::format("{} tensors; checkpoint {}", outcome.json.at("tensors").get<int64_t>(),

@@ -20,7 +20,7 @@ TrainedModel open_trained_model(const std::string& path, const std::string& weig
   fields.apply_toml(checkpoint.config, trained.origin + "/index.json");
   const std::string prefix = weights + "/";
   // The moving average covers trained parameters only; fixed tables come from the model.
-  for (const auto& [name, entry] : checkpoint.tensors.items()) {
+  for (const auto& [name, entry] : checkpoint.tensors) {
     if (name.starts_with(prefix)) {
       trained.tensors.emplace_back(name.substr(prefix.size()),
                                    train::read_checkpoint_tensor(checkpoint, name));

@@ -28,8 +28,8 @@ class CheckpointFiles : public testing::Test {
             {"optimizer/step", torch::tensor(value)}};
   }
   fs::path save(int64_t step) {
-    return save_checkpoint(directory_, step, tensors(static_cast<float>(step)), {{"seed", 7}},
-                           "seed = 7\n");
+    return save_checkpoint(directory_, step, pieces_of(tensors(static_cast<float>(step))),
+                           {{"seed", 7}}, "seed = 7\n");
   }
   std::string error_of(const std::function<void()>& action) {
     try {
@@ -48,7 +48,7 @@ TEST_F(CheckpointFiles, LoadsWhatWasSaved) {
   EXPECT_EQ(checkpoint.state.at("seed"), 7);
   EXPECT_EQ(checkpoint.config, "seed = 7\n");
   const NamedTensors target = tensors(0);
-  load_checkpoint(checkpoint, target);
+  load_checkpoint(checkpoint, pieces_of(target));
   EXPECT_TRUE(at::equal(target[0].second, torch::full({3, 4}, 5.0F)));
   EXPECT_EQ(target[2].second.item<float>(), 5.0F);
 }
@@ -70,17 +70,47 @@ TEST_F(CheckpointFiles, AFlippedByteIsFoundAndNothingIsLoaded) {
   file.put('\x55');
   file.close();
   const NamedTensors target = tensors(0);
-  const std::string error = error_of([&] { load_checkpoint(open_checkpoint(path), target); });
+  const std::string error =
+      error_of([&] { load_checkpoint(open_checkpoint(path), pieces_of(target)); });
   EXPECT_NE(error.find("optimizer/step"), std::string::npos) << error;
   EXPECT_NE(error.find("checksum"), std::string::npos) << error;
   EXPECT_EQ(target[0].second.max().item<float>(), 0.0F);
+}
+
+TEST_F(CheckpointFiles, AChangedIndexIsFound) {
+  const fs::path path = save(3);
+  std::string index = read_file(path / "index.json");
+  index.replace(index.find("\"seed\": 7"), 9, "\"seed\": 8");
+  write_file_atomically(path / "index.json", index);
+  const std::string error = error_of([&] { open_checkpoint(path); });
+  EXPECT_NE(error.find("index.json is damaged"), std::string::npos) << error;
+}
+
+TEST_F(CheckpointFiles, AnotherFormatIsRefusedByItsVersion) {
+  const fs::path path = save(3);
+  std::string index = read_file(path / "index.json");
+  index.replace(index.find("\"format_version\": 2"), 19, "\"format_version\": 1");
+  write_file_atomically(path / "index.json", index);
+  const std::string error = error_of([&] { open_checkpoint(path); });
+  EXPECT_NE(error.find("has format version 1, this program reads 2"), std::string::npos) << error;
+}
+
+TEST_F(CheckpointFiles, TargetsOfAnotherDtypeGetConvertedValues) {
+  const Checkpoint checkpoint = open_checkpoint(save(5));
+  NamedTensors target = tensors(0);
+  target[0].second = torch::zeros({3, 4}, torch::kBFloat16);
+  load_checkpoint(checkpoint, pieces_of(target));
+  EXPECT_TRUE(at::equal(target[0].second, torch::full({3, 4}, 5.0F, torch::kBFloat16)));
+  target[0].second = torch::zeros({4, 3}).t();
+  const std::string error = error_of([&] { load_checkpoint(checkpoint, pieces_of(target)); });
+  EXPECT_NE(error.find("model/weight are not contiguous"), std::string::npos) << error;
 }
 
 TEST_F(CheckpointFiles, ATruncatedShardIsFound) {
   const fs::path path = save(3);
   fs::resize_file(path / "rank_00000.safetensors",
                   fs::file_size(path / "rank_00000.safetensors") - 4);
-  EXPECT_THROW(load_checkpoint(open_checkpoint(path), tensors(0)), Error);
+  EXPECT_THROW(load_checkpoint(open_checkpoint(path), pieces_of(tensors(0))), Error);
 }
 
 TEST_F(CheckpointFiles, TheNewestSoundOneIsFoundBehindDamagedOnes) {
@@ -115,7 +145,7 @@ TEST_F(CheckpointFiles, AnotherModelIsRefusedWithTheDifferences) {
   const NamedTensors other = {{"model/weight", torch::zeros({3, 5})},
                               {"model/head", torch::zeros({1})},
                               {"optimizer/step", torch::zeros({})}};
-  const std::string error = error_of([&] { load_checkpoint(checkpoint, other); });
+  const std::string error = error_of([&] { load_checkpoint(checkpoint, pieces_of(other)); });
   for (const char* part : {"model/weight has shape [3, 4] there and [3, 5] here",
                            "model/head is missing", "model/bias is only in the checkpoint"}) {
     EXPECT_NE(error.find(part), std::string::npos) << error;
@@ -145,19 +175,20 @@ TEST_F(CheckpointFiles, AFullDiskIsFoundBeforeAnythingIsWritten) {
   // One value seen 2^48 times: no disk holds them.
   const NamedTensors huge = {{"model/weight", torch::ones({1}).expand({int64_t{1} << 48})}};
   const std::string error =
-      error_of([&] { save_checkpoint(directory_, 2, huge, Json::object(), ""); });
+      error_of([&] { save_checkpoint(directory_, 2, pieces_of(huge), Json::object(), ""); });
   for (const std::string& part :
        {directory_.string(), std::to_string((int64_t{4} << 48) + (1 << 20)), std::string("free")}) {
     EXPECT_NE(error.find(part), std::string::npos) << error;
   }
   ASSERT_EQ(std::distance(fs::directory_iterator(directory_), fs::directory_iterator()), 1);
-  load_checkpoint(find_checkpoint(directory_), tensors(0));
+  load_checkpoint(find_checkpoint(directory_), pieces_of(tensors(0)));
 }
 
 TEST_F(CheckpointFiles, SavingTheSameStepAgainReplacesIt) {
   save(4);
-  save_checkpoint(directory_, 4, tensors(9), {}, "");
+  save_checkpoint(directory_, 4, pieces_of(tensors(9)), {}, "");
   EXPECT_EQ(read_checkpoint_tensor(find_checkpoint(directory_), "optimizer/step").item<float>(), 9);
+  EXPECT_EQ(std::distance(fs::directory_iterator(directory_), fs::directory_iterator()), 1);
 }
 
 }  // namespace

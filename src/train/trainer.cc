@@ -196,7 +196,7 @@ void Trainer::resume(const Checkpoint& checkpoint) {
                     checkpoint.path.string(), samples, loader_.samples()),
         "bring the data back as it was, or start anew with resume=none and another output.");
   }
-  load_checkpoint(checkpoint, state_tensors());
+  load_checkpoint(checkpoint, pieces_of(state_tensors()));
   parameters_->publish();
   steps_done_ = checkpoint.step;
   last_saved_step_ = checkpoint.step;
@@ -389,7 +389,8 @@ void Trainer::save() {
         {"samples", loader_.samples()}}},
       {"random", "counter based: every draw is a function of seed, purpose, epoch and sample id"}};
   const std::filesystem::path path =
-      save_checkpoint(directory_ / "checkpoints", steps_done_, state_tensors(), state, config_);
+      save_checkpoint(directory_ / "checkpoints", steps_done_, pieces_of(state_tensors()), state,
+                      config_);
   delete_old_checkpoints(directory_ / "checkpoints", steps_done_, train_.keep_last,
                          train_.keep_every);
   summary_.checkpoint = path.string();
