@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -85,8 +86,10 @@ void merge_stored_tensor(const std::string& name, const StoredTensor& part, Stor
 
 void check_coverage(StoredTensors* tensors) {
   for (auto& [name, tensor] : *tensors) {
-    std::stable_sort(tensor.pieces.begin(), tensor.pieces.end(),
-                     [](const StoredPiece& a, const StoredPiece& b) { return a.start < b.start; });
+    std::sort(tensor.pieces.begin(), tensor.pieces.end(),
+              [](const StoredPiece& a, const StoredPiece& b) {
+                return std::tie(a.start, a.file) < std::tie(b.start, b.file);
+              });
     const int64_t numel = element_count(tensor.shape);
     const auto hole = [&](int64_t begin, int64_t end) {
       return Error(fmt::format("checkpoint: no rank stored elements {} to {} of {} of tensor {}.",
