@@ -2,8 +2,11 @@
 #include <torch/torch.h>
 
 #include <filesystem>
+#include <memory>
 
 #include "apps/commands.h"
+#include "apps/ranks.h"
+#include "apps/sweep.h"
 #include "bench/io_bench.h"
 #include "bench/step_bench.h"
 #include "core/error.h"
@@ -45,8 +48,16 @@ void check_output(const std::string& output, bool overwrite) {
 }
 
 template <class Bench>
-Outcome run_one(const CommandSyntax& syntax, const Words& words,
-                const std::function<Json(const Bench&, c10::Device)>& bench) {
+using BenchBody = std::function<Json(const Bench& options, c10::Device device, Ranks* ranks)>;
+
+// The ranks of benchmarks that know of them; null for the others, which run in one process.
+std::unique_ptr<Ranks> join_ranks(const bench::StepBenchOptions& options, c10::Device device) {
+  return std::make_unique<Ranks>(device, options.sharding);
+}
+std::unique_ptr<Ranks> join_ranks(const bench::IoBenchOptions&, c10::Device) { return nullptr; }
+
+template <class Bench>
+Outcome run_one(const CommandSyntax& syntax, const Words& words, const BenchBody<Bench>& bench) {
   BenchCommandOptions<Bench> options;
   FieldTable fields = make_field_table(options);
   const Arguments arguments = parse_arguments(syntax, words, fields);
@@ -56,7 +67,13 @@ Outcome run_one(const CommandSyntax& syntax, const Words& words,
   options.bench.data.root = expand_environment(options.bench.data.root);
   ops::set_backend(options.ops);
   if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
-  outcome.json = bench(options.bench, select_device(options.device));
+  const c10::Device device = select_device(options.device);
+  const std::unique_ptr<Ranks> ranks = join_ranks(options.bench, device);
+  outcome.json = bench(options.bench, device, ranks.get());
+  if (ranks && !ranks->is_lead()) {
+    outcome.json = Json();
+    return outcome;
+  }
   if (!options.output.empty()) {
     write_file_atomically(options.output, outcome.json.dump(1) + "\n");
   }
@@ -76,23 +93,45 @@ Outcome run_bench(const CommandSyntax& syntax, const Words& words) {
     return run_one<bench::IoBenchOptions>(
         describe("the data loader alone, beside torchvision + Pillow",
                  "swath bench io --root images/ --workers 1"),
-        rest, [](const auto& options, c10::Device) { return bench::bench_io(options); });
+        rest, [](const auto& options, c10::Device, Ranks*) { return bench::bench_io(options); });
   }
   if (what == "syn") {
     return run_one<bench::StepBenchOptions>(
-        describe("training steps on one cached random batch", "swath bench syn --model vit_base"),
-        rest, bench::bench_syn);
+        describe("training steps on one cached random batch",
+                 "swath launch -n 2 -- swath bench syn --model vit_base --strategy FULL_SHARD"),
+        rest, [](const auto& options, c10::Device device, Ranks* ranks) {
+          return bench::bench_syn(options, device, ranks->groups());
+        });
+  }
+  if (what == "syn-no-comm") {
+    return run_one<bench::StepBenchOptions>(
+        describe(
+            "one rank of a job of any size, with communication that costs nothing",
+            "swath bench syn-no-comm --model vit_base --strategy FULL_SHARD --pretend-world 64"),
+        rest, [](const auto& options, c10::Device device, Ranks*) {
+          return bench::bench_syn_no_comm(options, device);
+        });
   }
   if (what == "real") {
     return run_one<bench::StepBenchOptions>(
         describe("training steps on a dataset", "swath bench real --model vit_base --root images/"),
-        rest, bench::bench_real);
+        rest, [](const auto& options, c10::Device device, Ranks* ranks) {
+          return bench::bench_real(options, device, ranks->groups());
+        });
   }
   if (what == "peer") {
     return run_one<bench::StepBenchOptions>(
         describe("the same step in torch and timm, in turns with ours",
                  "swath bench peer --model vit_base --batch_size 16 --precision fp32"),
-        rest, bench::bench_peer);
+        rest, [](const auto& options, c10::Device device, Ranks*) {
+          return bench::bench_peer(options, device);
+        });
+  }
+  if (what == "sweep") {
+    return run_sweep(describe("a table of strategies x prefetch x limit x ranks, as CSV and JSON",
+                              "swath bench sweep --output runs/sweep --ranks \"[1, 2]\" -- "
+                              "--model vit_base --batch_size 4"),
+                     rest);
   }
   if (what == "--help" || what == "-h") {
     Outcome outcome;
@@ -101,7 +140,7 @@ Outcome run_bench(const CommandSyntax& syntax, const Words& words) {
     return outcome;
   }
   throw UsageError(fmt::format("bench: unknown benchmark `{}`.", what),
-                   "benchmarks: io, syn, real, peer.");
+                   "benchmarks: io, syn, syn-no-comm, real, peer, sweep.");
 }
 
 }  // namespace swath::apps

@@ -30,6 +30,9 @@ Outcome run_report(const CommandSyntax& syntax, const Words& words);
 struct Command {
   CommandSyntax syntax;
   Outcome (*run)(const CommandSyntax&, const Words&);
+  // Whether it works together with the other ranks when it is started as one of many; the other
+  // commands would each do the whole work, into the same files.
+  bool works_as_ranks = false;
 };
 
 // In the order in which a user meets them.

@@ -11,6 +11,7 @@
 #include "apps/version.h"
 #include "core/error.h"
 #include "core/interrupt.h"
+#include "core/launch_environment.h"
 #include "core/log.h"
 #include "core/tensor/memory.h"
 
@@ -38,10 +39,19 @@ const Command& find_command(const std::string& name) {
 void print(const Outcome& outcome, bool as_json) {
   end_progress();
   if (as_json) {
+    if (outcome.json.is_null()) return;  // another rank tells
     fmt::print("{}\n", outcome.json.dump(-1, ' ', false, Json::error_handler_t::replace));
   } else if (!outcome.text.empty()) {
     fmt::print("{}\n", outcome.text);
   }
+}
+
+void refuse_several_ranks(const std::string& name) {
+  const LaunchEnvironment environment = read_launch_environment();
+  if (environment.world_size == 1) return;
+  throw UsageError(fmt::format("{} was started as one of {} processes ({}); it works in one.", name,
+                               environment.world_size, environment.launcher),
+                   "start it once, without srun -n, torchrun, mpirun or launch.");
 }
 
 int run(const Words& words) {
@@ -54,6 +64,7 @@ int run(const Words& words) {
     return 0;
   }
   const Command& command = find_command(words[0]);
+  if (!command.works_as_ranks) refuse_several_ranks(words[0]);
   const Words rest(words.begin() + 1, words.end());
   const Outcome outcome = command.run(command.syntax, rest);
   // Behind `--` stand the words of a command that `launch` starts.
@@ -73,8 +84,10 @@ int report_failure(const std::string& message, int exit_code) {
 
 int main(int argc, char** argv) {
   using swath::apps::report_failure;
-  // `launch` takes signals itself, to pass them on.
-  if (argc < 2 || std::string_view(argv[1]) != "launch") swath::watch_for_interrupts();
+  // Who starts ranks takes signals itself, to pass them on.
+  const auto word = [&](int i) { return std::string_view(i < argc ? argv[i] : ""); };
+  const bool starts_ranks = word(1) == "launch" || (word(1) == "bench" && word(2) == "sweep");
+  if (!starts_ranks) swath::watch_for_interrupts();
   swath::install_memory_counter();
   try {
     return swath::apps::run({argv + 1, argv + argc});

@@ -4,16 +4,17 @@
 #include <fmt/ranges.h>
 #include <torch/torch.h>
 
-#include <cstdlib>
 #include <optional>
 
 #include "apps/commands.h"
+#include "apps/ranks.h"
 #include "apps/recipes.h"
 #include "apps/reconstruct.h"
 #include "apps/version.h"
 #include "bench/report/report.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/hash.h"
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/tensor/device.h"
@@ -46,19 +47,6 @@ bool continues_in_place(const train::Checkpoint& checkpoint, const PretrainOptio
                      "to branch off from an older one, name another output.");
   }
   return true;
-}
-
-// Each process would train a copy of its own and overwrite the others' checkpoints.
-void refuse_several_processes() {
-  for (const char* variable :
-       {"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}) {
-    const char* text = std::getenv(variable);
-    if (text == nullptr || std::strtol(text, nullptr, 10) <= 1) continue;
-    throw UsageError(fmt::format("pretrain was started as one of {} processes ({}); it trains in "
-                                 "one process.",
-                                 text, variable),
-                     "start it once, without srun -n, torchrun or mpirun.");
-  }
 }
 
 // A resumed run must be the same run: lists every setting that differs and matters.
@@ -128,6 +116,16 @@ void fit_model_to_data(PretrainOptions& options) {
   take(options.model.image_size, options.transform.size, "image_size");
 }
 
+std::string weights_hash(const torch::nn::Module& module) {
+  std::string hashes;
+  for (const auto& item : module.named_parameters()) {
+    const at::Tensor values = item.value().detach().cpu().contiguous();
+    hashes += fmt::format(
+        "{:016x}", xxh3({static_cast<const char*>(values.const_data_ptr()), values.nbytes()}));
+  }
+  return hashes;
+}
+
 Json run_header(const PretrainOptions& options, const models::Objective& objective,
                 const data::Dataset& dataset, c10::Device device, const std::string& command) {
   const ModelSpec& spec = objective.spec();
@@ -155,8 +153,8 @@ Json run_header(const PretrainOptions& options, const models::Objective& objecti
 }  // namespace
 
 Json pretrain(PretrainOptions options, const std::string& command, bool overwrite) {
-  // 1. Where, and whether this continues an earlier run.
-  refuse_several_processes();
+  // 1. Where, as which of how many ranks, and whether this continues an earlier run. The lead
+  // decides; the others follow.
   if (overwrite && options.resume != "auto" && options.resume != "none") {
     throw UsageError(fmt::format("--overwrite starts anew, resume={} goes on.", options.resume),
                      "give one of the two; to branch off, name another output.");
@@ -164,31 +162,59 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
   ops::set_backend(options.run.ops);
   if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
   const c10::Device device = select_device(options.run.device);
-  const std::optional<train::Checkpoint> checkpoint =
-      overwrite ? std::nullopt : checkpoint_to_resume(options);
-  if (checkpoint) check_same_run(options, *checkpoint);
-  const fs::path directory = checkpoint && continues_in_place(*checkpoint, options)
-                                 ? fs::path(options.run.output)
-                                 : make_output_directory(options.run.output, command, overwrite);
+  Ranks ranks(device, options.sharding);
+  if (options.sharding.check_ranks) {
+    ranks.demand_equal(make_field_table(options).to_toml(), "the settings");
+    ranks.demand_equal(commit(), "the programs");
+  }
+  std::optional<train::Checkpoint> checkpoint;
+  fs::path directory;
+  ranks.on_lead("choosing the output", [&] {
+    checkpoint = overwrite ? std::nullopt : checkpoint_to_resume(options);
+    if (checkpoint) check_same_run(options, *checkpoint);
+    directory = checkpoint && continues_in_place(*checkpoint, options)
+                    ? fs::path(options.run.output)
+                    : make_output_directory(options.run.output, command, overwrite);
+  });
+  directory = ranks.from_lead(directory.string(), "the output");
+  const std::string resumed_from =
+      ranks.from_lead(checkpoint ? checkpoint->path.string() : "", "the checkpoint");
+  if (!ranks.is_lead() && !resumed_from.empty()) {
+    checkpoint = train::open_checkpoint(resumed_from);
+    check_same_run(options, *checkpoint);
+  }
   options.run.output = directory.string();
+  if (ranks.groups() != nullptr) ranks.groups()->record_failures_in(directory);
 
   // 2. Data.
   const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(options.data);
-  const auto skipped = std::make_shared<data::SkippedList>(directory / "skipped.txt");
-  complete_normalization(options, *dataset, skipped);
+  const auto skipped = std::make_shared<data::SkippedList>(
+      directory / (ranks.is_lead() ? "skipped.txt" : fmt::format("skipped_{}.txt", ranks.rank())));
+  ranks.on_lead("computing the normalisation",
+                [&] { complete_normalization(options, *dataset, skipped); });
+  if (ranks.groups() != nullptr) {
+    FieldTable fields = make_field_table(options);
+    fields.apply_toml(ranks.from_lead(fields.to_toml(), "the settings"), "rank 0's settings");
+    ranks.demand_equal(std::to_string(dataset->size()), "the numbers of samples");
+  }
   fit_model_to_data(options);
   const data::Transform transform(
       options.transform, {options.normalization.mean, options.normalization.standard_deviation});
   data::LoaderOptions loader_options = options.loader;
-  loader_options.batch_size = options.train.batch_size / options.train.accumulation;
+  loader_options.global_batch_size = options.train.batch_size / options.train.accumulation;
   loader_options.skip_bad = options.data.skip_bad;
   loader_options.skipped = skipped;
   const auto seed = static_cast<uint64_t>(options.run.seed);
-  data::Loader loader(dataset, transform, loader_options, seed, device);
+  data::Loader loader(dataset, transform, loader_options, seed, device, ranks.rank(),
+                      ranks.world_size());
 
   // 3. Model and training.
   const std::shared_ptr<models::Objective> objective = models::make_objective(options.model, seed);
-  train::Trainer trainer(*objective, loader, options.train, options.optim, seed, device, directory);
+  if (options.sharding.check_ranks) {
+    ranks.demand_equal(weights_hash(objective->module()), "the initial weights");
+  }
+  train::Trainer trainer(*objective, loader, options.train, options.optim, seed, device, directory,
+                         {}, ranks.groups(), options.sharding);
   if (checkpoint) {
     trainer.resume(*checkpoint);
     log_info(
@@ -199,13 +225,16 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
 
   // 4. Train. The resolved configuration is saved before the first step and with every checkpoint.
   const std::string config = make_field_table(options).to_toml();
-  write_file_atomically(directory / "config.toml", config);
-  log_info(fmt::format("{}: {} parameters, {} images, {} epochs, {}; results in {}.",
+  ranks.on_lead("writing config.toml",
+                [&] { write_file_atomically(directory / "config.toml", config); });
+  log_info(fmt::format("{}: {} parameters, {} images, {} epochs, {}; {}; results in {}.",
                        objective->spec().name, objective->spec().parameter_count(true),
                        dataset->size(), options.train.epochs, device_description(device),
-                       directory.string()));
-  const train::TrainSummary summary =
-      trainer.run(config, run_header(options, *objective, *dataset, device, command));
+                       trainer.parallelism(), directory.string()));
+  Json header = run_header(options, *objective, *dataset, device, command);
+  header["ranks"] = ranks.world_size();
+  header["parallelism"] = trainer.parallelism();
+  const train::TrainSummary summary = trainer.run(config, header);
   return {{"steps", summary.steps},
           {"loss", summary.loss},
           {"images_per_second", summary.images_per_second},
@@ -219,7 +248,9 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
           {"skipped_samples", skipped->size()},
           {"epochs", options.train.epochs},
           {"reason", summary.reason},
-          {"signal", summary.signal}};
+          {"signal", summary.signal},
+          {"rank", ranks.rank()},
+          {"ranks", ranks.world_size()}};
 }
 
 Outcome run_pretrain(const CommandSyntax& syntax, const Words& words) {
@@ -237,12 +268,16 @@ Outcome run_pretrain(const CommandSyntax& syntax, const Words& words) {
   if (signal != 0) {
     // Stopped from outside: the checkpoint is there, but the work is not done.
     outcome.exit_code = 128 + signal;
-  } else {
+  } else if (outcome.json.at("rank") == 0) {
     ReconstructCommandOptions pictures;
     pictures.run = options.run;
     pictures.data = options.data;
     reconstruct(open_trained_model(directory.string()), pictures, directory);
     outcome.json["report"] = bench::write_report({directory}, {}).at("report");
+  }
+  if (outcome.json.at("rank") != 0) {  // the lead speaks for all
+    outcome.json = Json();
+    return outcome;
   }
   outcome.text =
       fmt::format("{} steps, loss {:.4f}, {:.1f} images/s; checkpoint {}",

@@ -9,6 +9,7 @@
 #include "data/loader.h"
 #include "data/transform.h"
 #include "models/registry.h"
+#include "sharding/options.h"
 #include "train/options.h"
 #include "train/trainer.h"
 
@@ -59,6 +60,7 @@ struct PretrainOptions {
   NormalizationOptions normalization;
   train::OptimOptions optim;
   train::TrainOptions train;
+  sharding::ShardingOptions sharding;
 
   void describe(FieldTable& fields) {
     run.describe(fields);
@@ -71,6 +73,7 @@ struct PretrainOptions {
     fields.section("normalization", normalization);
     fields.section("optim", optim);
     fields.section("train", train);
+    fields.section("sharding", sharding);
   }
 };
 

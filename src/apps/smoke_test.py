@@ -186,9 +186,13 @@ def check_refusals(chips, folder, trained):
                "--test_list", folder / "tested.txt", "--output", folder / "same_images",
                expect=2).stderr
     assert "class_0/001.npy is in the training data" in text, text
+    # Only pretrain and bench work as ranks (ranks_test.py); half a description of one is refused.
     os.environ["WORLD_SIZE"] = "2"
-    assert "2 processes" in run(*pretrain_words(chips, folder / "ranks"), expect=2).stderr
-    del os.environ["WORLD_SIZE"]
+    assert "WORLD_SIZE=2" in run(*pretrain_words(chips, folder / "ranks"), expect=2).stderr
+    os.environ["RANK"] = "0"
+    text = run("probe", trained, "--root", chips, "--output", folder / "ranks", expect=2).stderr
+    assert "one of 2 processes (torchrun)" in text, text
+    del os.environ["WORLD_SIZE"], os.environ["RANK"]
 
 
 def check_cuda_plugin_is_found():

@@ -15,6 +15,8 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/log.h"
+#include "core/shard_schedule.h"
+#include "core/telemetry.h"
 #include "core/tensor/device.h"
 #include "core/tensor/memory.h"
 #include "core/tensor/tensor_io.h"
@@ -24,6 +26,8 @@
 #include "ops/backend.h"
 #include "optim/adamw.h"
 #include "sharding/local_parameters.h"
+#include "sharding/sharded_parameters.h"
+#include "sharding/silent_groups.h"
 #include "train/step.h"
 
 namespace swath::bench {
@@ -35,51 +39,86 @@ constexpr double kLearningRate = 1e-4;
 
 uint64_t seed_of(const StepBenchOptions& options) { return static_cast<uint64_t>(options.seed); }
 
+constexpr int64_t kClasses = 1000;
+
+std::shared_ptr<models::Objective> make_workload(const StepBenchOptions& options) {
+  if (options.workload == "mae") return models::make_mae(options.model, seed_of(options));
+  models::ClassifierOptions classifier;
+  classifier.num_classes = kClasses;
+  return models::make_classifier(options.model, classifier, seed_of(options));
+}
+
+std::unique_ptr<sharding::Parameters> make_parameters(const StepBenchOptions& options,
+                                                      models::Objective& objective,
+                                                      at::ScalarType precision,
+                                                      sharding::ProcessGroups* groups) {
+  const auto rules = [](const std::string& name, at::IntArrayRef shape) {
+    return sharding::ParameterRule{optim::is_decayed(name, shape), 1.0};
+  };
+  if (groups == nullptr || groups->world_size() == 1) {
+    sharding::LocalParameters::Options held;
+    held.compute_dtype = precision;
+    held.activation_checkpointing = options.activation_checkpointing;
+    return std::make_unique<sharding::LocalParameters>(objective.module(), held, rules);
+  }
+  sharding::ShardedOptions sharded = sharding::sharded_options(options.sharding, precision);
+  sharded.activation_checkpointing = options.activation_checkpointing;
+  return std::make_unique<sharding::ShardedParameters>(
+      objective.module(), objective.spec(),
+      make_strategy(options.sharding.strategy, groups->world_size()), *groups, sharded, rules);
+}
+
 // A model with everything that a step needs.
 struct Subject {
-  Subject(const StepBenchOptions& options, c10::Device device)
-      : mae(models::make_mae(options.model, seed_of(options))) {
-    mae->to(device);
-    sharding::LocalParameters::Options held;
-    held.compute_dtype = select_precision(options.precision, device);
-    held.activation_checkpointing = options.activation_checkpointing;
-    parameters = std::make_unique<sharding::LocalParameters>(
-        *mae, held, [](const std::string& name, at::IntArrayRef shape) {
-          return sharding::ParameterRule{optim::is_decayed(name, shape), 1.0};
-        });
+  Subject(const StepBenchOptions& options, c10::Device device,
+          sharding::ProcessGroups* groups = nullptr)
+      : objective(make_workload(options)) {
+    objective->module().to(device);
+    objective->module().train();
+    parameters =
+        make_parameters(options, *objective, select_precision(options.precision, device), groups);
     optimizer = std::make_unique<optim::AdamW>(&parameters->views(), optim::AdamWOptions{});
-    step = std::make_unique<train::TrainStep>(*mae, *parameters, *optimizer,
+    step = std::make_unique<train::TrainStep>(*objective, *parameters, *optimizer,
                                               train::TrainStep::Options{});
   }
-  std::shared_ptr<models::Mae> mae;
-  std::unique_ptr<sharding::LocalParameters> parameters;
+  const ModelSpec& spec() const { return objective->spec(); }
+
+  std::shared_ptr<models::Objective> objective;
+  std::unique_ptr<sharding::Parameters> parameters;
   std::unique_ptr<optim::AdamW> optimizer;
   std::unique_ptr<train::TrainStep> step;
 };
 
-Batch random_batch(const StepBenchOptions& options, const models::VitDimensions& dimensions,
-                   c10::Device device) {
+// Different on every rank.
+Batch random_batch(const StepBenchOptions& options, const ModelSpec& spec, c10::Device device,
+                   int64_t rank = 0) {
   const int64_t size = options.batch_size;
-  torch::manual_seed(seed_of(options));
+  torch::manual_seed(seed_of(options) + static_cast<uint64_t>(rank));
   Batch batch;
-  batch.images_BCHW =
-      torch::randn({size, dimensions.channels, dimensions.image_size, dimensions.image_size});
+  batch.images_BCHW = torch::randn({size, spec.channels, spec.image_size, spec.image_size});
   batch.images_BCHW = batch.images_BCHW.to(device);
-  for (int64_t i = 0; i < size; ++i) batch.sample_ids.push_back(static_cast<uint64_t>(i));
+  if (options.workload == "vit") batch.labels_B = torch::randint(kClasses, {size}).to(device);
+  for (int64_t i = 0; i < size; ++i) {
+    batch.sample_ids.push_back(static_cast<uint64_t>(rank * size + i));
+  }
   return batch;
 }
 
-void check_backends_agree(Subject& subject, const Batch& batch) {
-  at::NoGradGuard no_grad;
+// With weights in float32, before anything is sharded.
+void check_backends_agree(const StepBenchOptions& options, const Batch& batch, c10::Device device) {
+  const at::NoGradGuard no_grad;
+  const std::shared_ptr<models::Objective> objective = make_workload(options);
+  objective->module().to(device);
+  objective->module().eval();
   const std::string chosen = ops::backend() == ops::Backend::kFused ? "fused" : "reference";
   double losses[2] = {};
+  UnitRunner runner;
   for (const auto& [index, name] : {std::pair{0, "reference"}, std::pair{1, "fused"}}) {
     ops::set_backend(name);
-    losses[index] = subject.mae->loss(batch, subject.parameters->runner()).loss.item<double>();
+    losses[index] = objective->loss(batch, runner).loss.item<double>();
   }
   ops::set_backend(chosen);
-  const double tolerance = subject.parameters->views().front().compute_copy.defined() ? 1e-2 : 1e-4;
-  if (!(std::abs(losses[0] - losses[1]) <= tolerance * std::abs(losses[0]))) {
+  if (!(std::abs(losses[0] - losses[1]) <= 1e-4 * std::abs(losses[0]))) {
     throw Error(fmt::format("bench: the fused operators give loss {}, the reference {}.", losses[1],
                             losses[0]));
   }
@@ -139,39 +178,83 @@ Json summary(const StepBenchOptions& options, const Subject& subject, c10::Devic
              const std::vector<double>& rates, const PeakFlops& peak) {
   const Spread spread = spread_of(rates);
   const at::ScalarType precision = select_precision(options.precision, device);
-  const double train_flops = subject.mae->spec().train_flops;
-  return {{"model", subject.mae->spec().name},
-          {"image_size", subject.mae->spec().image_size},
+  const ModelSpec& spec = subject.spec();
+  const auto ranks = static_cast<double>(subject.parameters->world_size());
+  return {{"model", spec.name},
+          {"workload", options.workload},
+          {"image_size", spec.image_size},
           {"batch_size", options.batch_size},
           {"device", device_description(device)},
           {"precision", c10::toString(precision)},
           {"ops", ops::backend_description()},
           {"threads", at::get_num_threads()},
+          {"ranks", subject.parameters->world_size()},
           {"images_per_second", to_json(spread)},
-          {"step_seconds", static_cast<double>(options.batch_size) / spread.median},
-          {"train_gflops_per_image", train_flops / 1e9},
-          {"mfu", train_flops * spread.median / peak.value()},
+          {"step_seconds", static_cast<double>(options.batch_size) * ranks / spread.median},
+          {"train_gflops_per_image", spec.train_flops / 1e9},
+          {"mfu", spec.train_flops * spread.median / (peak.value() * ranks)},
           {"peak_flops", peak.value()},
           {"peak_flops_are", peak.origin()},
           {"peak_memory_bytes", memory_stats(device).peak_bytes}};
 }
 
+// Records the device's power while it exists.
+class Telemetry {
+ public:
+  Telemetry(const StepBenchOptions& options, c10::Device device) : file_(options.telemetry) {
+    std::string reason;
+    auto source =
+        open_telemetry(device.is_cpu() ? "cpu" : "cuda", std::max<int>(0, device.index()), &reason);
+    if (source) {
+      recorder_ = std::make_unique<TelemetryRecorder>(std::move(source));
+      recorder_->start();
+    } else {
+      absent_ = reason;
+      if (!file_.empty()) log_warning(fmt::format("no telemetry: {}", reason));
+    }
+  }
+  Json finish() {
+    if (!recorder_) return {{"absent", absent_}};
+    recorder_->stop();
+    if (!file_.empty()) recorder_->write_csv(file_);
+    return to_json(recorder_->summary());
+  }
+
+ private:
+  std::string file_;
+  std::string absent_;
+  std::unique_ptr<TelemetryRecorder> recorder_;
+};
+
 // `waited` counts the seconds that next_batch waited for data.
 Json measure(const StepBenchOptions& options, Subject& subject, c10::Device device,
              const std::function<Batch()>& next_batch, const std::function<double()>& waited = {}) {
+  const auto exposed_now = [&] { return subject.parameters->exposed_seconds(); };
   run_block(subject, next_batch, options.warmup_steps, device);
   reset_peak_memory(device);
   const double waited_before = waited ? waited() : 0;
+  const double exposed_before = exposed_now();
   double seconds = 0;
+  const int64_t images = options.batch_size * subject.parameters->world_size();
   PeakFlops peak(device, select_precision(options.precision, device));
+  Telemetry telemetry(options, device);
   std::vector<double> rates;
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
     peak.before_block();
     const Block block = run_block(subject, next_batch, options.steps, device);
-    rates.push_back(rate_of(block.seconds, options.batch_size));
+    rates.push_back(rate_of(block.seconds, images));
     seconds = std::accumulate(block.seconds.begin(), block.seconds.end(), seconds);
   }
   Json result = summary(options, subject, device, rates, peak);
+  result["telemetry"] = telemetry.finish();
+  result["allocated_bytes"] = memory_stats(device).allocated_bytes;
+  result["reserved_bytes"] = memory_stats(device).reserved_bytes;
+  if (subject.parameters->world_size() > 1) {
+    result["strategy"] =
+        to_text(make_strategy(options.sharding.strategy, subject.parameters->world_size()));
+    if (device.is_cpu())
+      result["exposed_communication"] = (exposed_now() - exposed_before) / seconds;
+  }
   if (waited) result["data_wait"] = (waited() - waited_before) / seconds;
   return result;
 }
@@ -192,7 +275,8 @@ struct Peer {
 
 // tools/peer/mae_peer.py is the public model, nothing more.
 void check_peer_can(const StepBenchOptions& options, const models::VitDimensions& d) {
-  const char* setting = d.gated_mlp                              ? "a gated MLP"
+  const char* setting = options.workload != "mae"                ? "a workload but mae"
+                        : d.gated_mlp                            ? "a gated MLP"
                         : d.norm_pix_per_band && d.norm_pix_loss ? "norm_pix_per_band"
                         : d.remainder() != 0                     ? "pixels beside the patches"
                         : options.activation_checkpointing       ? "activation_checkpointing"
@@ -205,7 +289,7 @@ void check_peer_can(const StepBenchOptions& options, const models::VitDimensions
 // What mae_peer.py starts from.
 void write_start(const std::filesystem::path& path, const StepBenchOptions& options,
                  const Subject& subject, const Batch& batch) {
-  const models::VitDimensions& d = subject.mae->dimensions();
+  const models::VitDimensions d = models::resolve(options.model);
   const Json config = {{"width", d.width},
                        {"depth", d.depth},
                        {"heads", d.heads},
@@ -223,8 +307,9 @@ void write_start(const std::filesystem::path& path, const StepBenchOptions& opti
   NamedTensors tensors = {{"images", batch.images_BCHW},
                           {"noise", models::mask_noise(seed_of(options), batch.epoch,
                                                        batch.sample_ids, d.num_patches())}};
-  for (const auto& [name, weight] : subject.parameters->named_masters()) {
-    tensors.emplace_back("weight." + name, weight);
+  for (const ParamView& view : subject.parameters->views()) {
+    const ParamSegment& segment = view.segments.front();
+    tensors.emplace_back("weight." + segment.name, view.local.view(segment.shape));
   }
   for (const auto& [name, table] : subject.parameters->named_frozen()) {
     tensors.emplace_back("weight." + name, table.to(at::kFloat));
@@ -283,23 +368,64 @@ void StepBenchOptions::describe(FieldTable& fields) {
   fields.section("model", model);
   fields.section("data", data);
   fields.section("transform", transform);
-  fields.add("batch_size", &batch_size, "images per step").at_least(1);
+  fields.add("workload", &workload, "mae, or vit: every token, classification of random labels")
+      .one_of({"mae", "vit"});
+  fields.add("batch_size", &batch_size, "images per step, of one rank").at_least(1);
   fields.add("precision", &precision, "of the model's arithmetic").one_of({"auto", "fp32", "bf16"});
   fields.add("activation_checkpointing", &activation_checkpointing, "recompute blocks in backward");
   fields.add("warmup_steps", &warmup_steps, "steps before the clock starts").at_least(1);
   fields.add("steps", &steps, "steps of one repeat").at_least(1);
   fields.add("repeats", &repeats, "repeats; subject and peers take turns").at_least(1);
   fields.add("compile", &compile, "peer: also measure torch.compile");
+  fields.section("sharding", sharding);
+  fields.add("pretend_world", &pretend_world, "syn-no-comm: ranks of the job that is posed as")
+      .at_least(0)
+      .flag("pretend-world");
+  fields.add("pretend_rank", &pretend_rank, "syn-no-comm: which of them").at_least(0);
+  fields.add("telemetry", &telemetry,
+             "file for the trace of power, utilisation and memory; empty: none");
 }
 
-Json bench_syn(const StepBenchOptions& options, c10::Device device) {
-  Subject subject(options, device);
-  Batch batch = random_batch(options, subject.mae->dimensions(), device);
-  check_backends_agree(subject, batch);
+Json bench_syn(const StepBenchOptions& options, c10::Device device,
+               sharding::ProcessGroups* groups) {
+  const int64_t rank = groups != nullptr ? groups->rank() : 0;
+  const Batch batch = random_batch(options, make_workload(options)->spec(), device, rank);
+  check_backends_agree(options, batch, device);
+  Subject subject(options, device, groups);
   return measure(options, subject, device, [&] { return batch; });
 }
 
-Json bench_real(const StepBenchOptions& options, c10::Device device) {
+Json bench_syn_no_comm(const StepBenchOptions& options, c10::Device device) {
+  const int64_t world = options.pretend_world;
+  if (world < 2) {
+    throw UsageError("bench syn-no-comm: one rank has nothing to be silent about.",
+                     "name the ranks of the job: --pretend-world 8.");
+  }
+  const auto groups = sharding::make_silent_groups(options.pretend_rank, world);
+  Json result = bench_syn(options, device, groups.get());
+  const std::shared_ptr<models::Objective> objective = make_workload(options);
+  const Strategy strategy = make_strategy(options.sharding.strategy, world);
+  const at::ScalarType precision = select_precision(options.precision, device);
+  const sharding::ShardedOptions sharded = sharding::sharded_options(options.sharding, precision);
+  std::vector<ScheduleUnit> units;
+  for (const auto& members :
+       sharding::divide_into_units(objective->spec(), sharded.least_unit_numel)) {
+    units.push_back(members.unit);
+  }
+  ScheduleOptions schedule;
+  schedule.activation_checkpointing = options.activation_checkpointing;
+  const ElementBytes bytes = {static_cast<int64_t>(c10::elementSize(sharded.compute_dtype)),
+                              static_cast<int64_t>(c10::elementSize(sharded.reduce_dtype))};
+  result["model_state_bytes"] = model_state_bytes(units, strategy, bytes, 8).total();
+  result["gathered_bytes"] =
+      cost_of(make_step_schedule(units, strategy, schedule), units, strategy, schedule, bytes)
+          .peak_bytes;
+  result["pretended_rank"] = options.pretend_rank;
+  return result;
+}
+
+Json bench_real(const StepBenchOptions& options, c10::Device device,
+                sharding::ProcessGroups* groups) {
   const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(options.data);
   data::NormalizationOptions few;
   few.bands = options.transform.bands;
@@ -308,14 +434,17 @@ Json bench_real(const StepBenchOptions& options, c10::Device device) {
   const data::Transform transform(options.transform,
                                   data::compute_normalization(*dataset, few).normalization());
   StepBenchOptions fitted = options;
+  fitted.workload = "mae";
   fitted.model.channels = transform.channels();
   fitted.model.image_size = options.transform.size;
-  Subject subject(fitted, device);
   data::LoaderOptions loader_options;
   loader_options.batch_size = options.batch_size;
   loader_options.skip_bad = options.data.skip_bad;
-  data::Loader loader(dataset, transform, loader_options, seed_of(options), device);
-  check_backends_agree(subject, loader.next());
+  data::Loader loader(dataset, transform, loader_options, seed_of(options), device,
+                      groups != nullptr ? groups->rank() : 0,
+                      groups != nullptr ? groups->world_size() : 1);
+  check_backends_agree(fitted, loader.next(), device);
+  Subject subject(fitted, device, groups);
   Json result = measure(
       fitted, subject, device, [&] { return loader.next(); },
       [&] { return loader.wait_seconds(); });
@@ -325,12 +454,12 @@ Json bench_real(const StepBenchOptions& options, c10::Device device) {
 
 Json bench_peer(const StepBenchOptions& options, c10::Device device) {
   // 1. One set of weights, images and masks for all.
+  check_peer_can(options, models::resolve(options.model));
   Subject subject(options, device);
-  check_peer_can(options, subject.mae->dimensions());
   const at::ScalarType precision = select_precision(options.precision, device);
-  Batch batch = random_batch(options, subject.mae->dimensions(), device);
+  const Batch batch = random_batch(options, subject.spec(), device);
   const auto next_batch = [&] { return batch; };
-  check_backends_agree(subject, batch);
+  check_backends_agree(options, batch, device);
   const PeerFiles files;
   write_start(files / "start.safetensors", options, subject, batch);
 

@@ -11,12 +11,15 @@
 #include "data/dataset.h"
 #include "data/transform.h"
 #include "models/model_options.h"
+#include "sharding/communicator.h"
+#include "sharding/options.h"
 
 namespace swath::bench {
 
 struct StepBenchOptions {
   models::ModelOptions model;
-  int64_t batch_size = 16;
+  std::string workload = "mae";  // "mae", or "vit": all tokens, 1000 classes, random labels
+  int64_t batch_size = 16;       // images per step of one rank
   std::string precision = "auto";
   bool activation_checkpointing = false;
   int64_t warmup_steps = 2;
@@ -25,23 +28,38 @@ struct StepBenchOptions {
   data::DatasetOptions data;         // `real` only
   data::TransformOptions transform;  // `real` only
   bool compile = true;               // `peer`: also torch.compile
-  int64_t seed = 0;                  // of everything random; set by the command
+  sharding::ShardingOptions sharding;
+  int64_t pretend_world = 0;  // `syn-no-comm`: ranks of the job that is posed as; 0: as started
+  int64_t pretend_rank = 0;
+  std::string telemetry;  // file for the trace of power, utilisation and memory; empty: none
+  int64_t seed = 0;       // of everything random; set by the command
 
   void describe(FieldTable& fields);
 };
 
 // One batch of random pixels, again and again: {"images_per_second": {median, minimum, maximum,
 // count}, "step_seconds", "mfu", "peak_flops", "peak_flops_are", "peak_memory_bytes",
-// "train_gflops_per_image", ...}. The loss is checked to be finite and equal under both operator
-// backends before anything is timed. The three names mean what they mean in a run's log
-// (train/run_log.h): "mfu" is the FLOPs that the model needs as a share of "peak_flops". Peak FLOPs
-// that are "measured" are those of one large product of the same precision, measured before each
-// repeat, of which the largest counts.
-Json bench_syn(const StepBenchOptions& options, c10::Device device);
+// "train_gflops_per_image", ...}. With `groups`, all ranks call it and the rates are those of all
+// together; "exposed_communication" is the share of the time in which this rank's computation
+// waited for the others, "allocated_bytes" what it holds between steps (parameters, gradients,
+// optimizer), "telemetry" what its device says of itself (core/telemetry.h). The loss is checked to
+// be finite and equal under both operator backends before anything is timed. The three names mean
+// what they mean in a run's log (train/run_log.h): "mfu" is the FLOPs that the model needs as a
+// share of "peak_flops". Peak FLOPs that are "measured" are those of one large product of the same
+// precision, measured before each repeat, of which the largest counts.
+Json bench_syn(const StepBenchOptions& options, c10::Device device,
+               sharding::ProcessGroups* groups = nullptr);
+
+// What one rank of a job computes and allocates when communication costs nothing: it poses as
+// pretend_rank of pretend_world and talks to nobody. "images_per_second" is that of all ranks, were
+// each as fast. "model_state_bytes" is what the strategy's formula says of parameters, gradients
+// and optimizer, "gathered_bytes" of the units gathered at a time and their whole gradients.
+Json bench_syn_no_comm(const StepBenchOptions& options, c10::Device device);
 
 // The same with images from a dataset, "data_wait": the share of the time spent waiting for it, and
 // "skipped": unusable samples left out (data.skip_bad).
-Json bench_real(const StepBenchOptions& options, c10::Device device);
+Json bench_real(const StepBenchOptions& options, c10::Device device,
+                sharding::ProcessGroups* groups = nullptr);
 
 // The same step in Python (torch and timm, fused AdamW), eager and compiled, in turns with ours:
 // same weights, images, masks, threads and dtype. Throws Error, before anything is timed, when the

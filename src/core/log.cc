@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <mutex>
 #include <string>
@@ -11,6 +12,7 @@ namespace {
 
 std::mutex output_mutex;
 bool progress_is_shown = false;
+std::atomic<bool> is_quiet{false};
 
 void write_line(std::string_view prefix, std::string_view message) {
   std::string text;
@@ -26,9 +28,13 @@ void write_line(std::string_view prefix, std::string_view message) {
 
 }  // namespace
 
-void log_info(std::string_view message) { write_line("swath: ", message); }
+void log_info(std::string_view message) {
+  if (!is_quiet) write_line("swath: ", message);
+}
 
 void log_warning(std::string_view message) { write_line("swath: warning: ", message); }
+
+void keep_to_warnings() { is_quiet = true; }
 
 bool progress_is_interactive() {
   static const bool is_terminal = isatty(STDERR_FILENO) == 1;
@@ -36,7 +42,7 @@ bool progress_is_interactive() {
 }
 
 void show_progress(std::string_view line) {
-  if (!progress_is_interactive()) return;
+  if (is_quiet || !progress_is_interactive()) return;
   std::lock_guard lock(output_mutex);
   const std::string text = "\r\x1b[K" + std::string(line);
   std::fwrite(text.data(), 1, text.size(), stderr);

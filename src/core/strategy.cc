@@ -155,11 +155,14 @@ void check_rank(const Strategy& strategy, int64_t rank) {
 }  // namespace
 
 void StrategyOptions::describe(FieldTable& fields) {
-  fields.add("strategy", &strategy,
-             "who holds what: DDP, NO_SHARD, SHARD_GRAD_OP, FULL_SHARD, HYBRID_n (shards among n "
-             "consecutive ranks), HYBRID_n_SHARD_GRAD_OP");
+  fields
+      .add("strategy", &strategy,
+           "who holds what: DDP, NO_SHARD, SHARD_GRAD_OP, FULL_SHARD, HYBRID_n (shards among n "
+           "consecutive ranks), HYBRID_n_SHARD_GRAD_OP")
+      .flag("strategy");
   fields.add("shard_size", &shard_size, "ranks of a shard group of HYBRID; 0: as the name says")
-      .at_least(0);
+      .at_least(0)
+      .flag("shard-size");
   fields
       .add("backward_prefetch", &backward_prefetch,
            "when backward gathers the unit it needs next: in its turn, before the reduction of the "

@@ -83,20 +83,27 @@ class Loader::Workers {
         seed_(seed),
         device_(device),
         rank_(rank),
-        global_batch_(options.batch_size * world_size),
+        global_batch_(options.global_batch_size > 0 ? options.global_batch_size
+                                                    : options.batch_size * world_size),
         world_size_(world_size),
         size_(dataset_->size()),
         has_labels_(!dataset_->class_names().empty()),
         skipped_(options.skipped ? options.skipped : std::make_shared<SkippedList>()) {
-    if (options.batch_size < 1 || options.prefetch_batches < 1 || rank < 0 || rank >= world_size) {
+    if (global_batch_ < 1 || options.prefetch_batches < 1 || rank < 0 || rank >= world_size) {
       throw UsageError(fmt::format("loader: batch_size {}, prefetch_batches {}, rank {} of {}.",
                                    options.batch_size, options.prefetch_batches, rank, world_size));
+    }
+    options_.batch_size = (global_batch_ + world_size - 1) / world_size;  // the largest part
+    if (global_batch_ < world_size) {
+      throw UsageError(fmt::format("loader: a batch of {} samples for {} ranks: some get none.",
+                                   global_batch_, world_size),
+                       "raise the batch size, lower the accumulation, or start fewer ranks.");
     }
     if (size_ == 0) throw UsageError(fmt::format("loader: {} is empty.", dataset_->description()));
     if (batches_per_epoch() == 0) {
       throw UsageError(fmt::format("loader: {} samples make no step of {} ({} per process, {} "
                                    "processes).",
-                                   size_, global_batch_, options.batch_size, world_size),
+                                   size_, global_batch_, options_.batch_size, world_size),
                        "lower the batch size, or keep the last partial batch: drop_last=false.");
     }
     num_threads_ = options.workers;
@@ -408,7 +415,7 @@ class Loader::Workers {
 
   const std::shared_ptr<const Dataset> dataset_;
   const Transform transform_;
-  const LoaderOptions options_;
+  LoaderOptions options_;
   const uint64_t seed_;
   const c10::Device device_;
   const int64_t rank_;

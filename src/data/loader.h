@@ -30,7 +30,10 @@
 namespace swath::data {
 
 struct LoaderOptions {
-  int64_t batch_size = 64;       // of this process
+  int64_t batch_size = 64;  // of this process
+  // Over all ranks, which share it as evenly as they can; 0: batch_size * world_size. When given,
+  // batch_size does not count.
+  int64_t global_batch_size = 0;
   int64_t workers = 0;           // decode threads; 0: one per two processor cores, at least one
   int64_t prefetch_batches = 3;  // decoded ahead
   bool shuffle = true;
@@ -46,8 +49,9 @@ struct LoaderOptions {
 
 // Where in the data a run is. The order of an epoch is a seeded permutation of the dataset (or the
 // dataset's own order) and does not depend on the number of ranks: each step takes the next
-// batch_size * world_size samples of it, of which rank r gets the r-th part of batch_size. A last,
-// smaller step of an epoch (drop_last off) is shared out evenly; a rank's part may be empty then.
+// global_batch_size samples of it, of which rank r gets the r-th part. Parts differ by one sample
+// where the ranks do not divide the batch (96 ranks, 2,048 samples). A last, smaller step of an
+// epoch (drop_last off) is shared out likewise; a rank's part may be empty then.
 struct DataPosition {
   uint64_t epoch = 0;
   int64_t next_sample = 0;  // global index into the epoch's order

@@ -32,6 +32,11 @@ class AdamW {
   // scalar, divides the gradients (clipping); it may be undefined.
   void step(double lr, const at::Tensor& found_inf, const at::Tensor& grad_divisor);
 
+  // The moments, one of each for every view, and the count of updates (a float32 scalar on the
+  // device).
+  const std::vector<at::Tensor>& exp_avgs() const { return exp_avgs_; }
+  const std::vector<at::Tensor>& exp_avg_sqs() const { return exp_avg_sqs_; }
+  const at::Tensor& step_count() const { return step_; }
   // The moments under the parameters' names ("exp_avg/NAME", "exp_avg_sq/NAME", each in the
   // parameter's shape) and "step"; aliases, so that loading writes through them.
   std::vector<std::pair<std::string, at::Tensor>> named_state() const;

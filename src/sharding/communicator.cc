@@ -1,5 +1,6 @@
 #include "sharding/communicator.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -14,6 +15,19 @@ std::unique_ptr<Communicator> ProcessGroups::make_world_group(const std::string&
   std::vector<int64_t> everyone(static_cast<size_t>(world_size()));
   std::iota(everyone.begin(), everyone.end(), 0);
   return make_group(everyone, name);
+}
+
+std::string broadcast_text(Communicator& communicator, c10::Device device, const std::string& text,
+                           int64_t root, const std::string& label) {
+  at::Tensor length = at::full({1}, static_cast<int64_t>(text.size()), at::kLong).to(device);
+  communicator.broadcast(length, root, label + ", length");
+  at::Tensor bytes = at::zeros({length.item<int64_t>()}, at::kByte);
+  if (communicator.rank() == root) std::copy(text.begin(), text.end(), bytes.data_ptr<uint8_t>());
+  bytes = bytes.to(device);
+  if (bytes.numel() > 0) communicator.broadcast(bytes, root, label);
+  bytes = bytes.cpu();
+  const uint8_t* first = bytes.const_data_ptr<uint8_t>();
+  return {first, first + bytes.numel()};
 }
 
 int64_t place_in_group(const std::vector<int64_t>& global_ranks, int64_t rank) {

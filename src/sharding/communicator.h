@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -67,7 +68,13 @@ class ProcessGroups {
   // This rank is about to end with an error: tells the others why, where that is possible. Their
   // collectives fail soon after.
   virtual void report_failure(const std::string& message) {}
+  // Where the last collectives are written when one fails; without it, nowhere.
+  virtual void record_failures_in(const std::filesystem::path& directory) {}
 };
+
+// The text that the member `root` has, on all of them.
+std::string broadcast_text(Communicator& communicator, c10::Device device, const std::string& text,
+                           int64_t root, const std::string& label);
 
 // The place of `rank` among `global_ranks`. Throws Error when it is not there.
 int64_t place_in_group(const std::vector<int64_t>& global_ranks, int64_t rank);

@@ -108,6 +108,7 @@ std::string reason_in(const std::string& what) {
 struct Shared {
   LaunchEnvironment environment;
   GlooOptions options;
+  std::filesystem::path flight_directory;  // empty: no record
   c10::intrusive_ptr<c10d::TCPStore> store;
   std::shared_ptr<gloo::transport::Device> device;
   FlightRecorder recorder;
@@ -115,11 +116,10 @@ struct Shared {
 
   // Turns what a collective threw into an error that says who failed first.
   [[noreturn]] void fail(const std::string& label, const std::string& what) {
-    if (!options.flight_directory.empty()) {
+    if (!flight_directory.empty()) {
       try {
-        recorder.write(
-            options.flight_directory / fmt::format("flight_rank_{:05d}.json", environment.rank),
-            environment.rank);
+        recorder.write(flight_directory / fmt::format("flight_rank_{:05d}.json", environment.rank),
+                       environment.rank);
       } catch (const std::exception& error) {
         log_warning(fmt::format("no flight record: {}", error.what()));
       }
@@ -260,6 +260,9 @@ class GlooGroups final : public ProcessGroups {
     }
   }
   void report_failure(const std::string& message) override { shared_->board->post(message); }
+  void record_failures_in(const std::filesystem::path& directory) override {
+    shared_->flight_directory = directory;
+  }
 
  private:
   std::shared_ptr<Shared> shared_;

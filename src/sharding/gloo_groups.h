@@ -6,11 +6,11 @@
 //
 // When a collective fails (a rank died, hangs beyond the timeout, or does something else), every
 // rank throws Error naming the first rank that failed, or those that give no sign of life, and the
-// collectives that the others were in. The last collectives are written to `flight_directory`.
+// collectives that the others were in. The last collectives are written to flight_rank_NNNNN.json
+// in the directory of ProcessGroups::record_failures_in.
 #pragma once
 
 #include <chrono>
-#include <filesystem>
 #include <memory>
 
 #include "core/launch_environment.h"
@@ -21,7 +21,6 @@ namespace swath::sharding {
 struct GlooOptions {
   std::chrono::milliseconds timeout = std::chrono::minutes(10);  // of one collective
   std::chrono::milliseconds start_timeout = std::chrono::minutes(5);
-  std::filesystem::path flight_directory;  // empty: no flight record
 };
 
 // Waits until all ranks are there. Throws Error when the port is in use, rank 0's host cannot be

@@ -45,7 +45,6 @@ GlooOptions quick_options() {
   GlooOptions options;
   options.timeout = 20s;
   options.start_timeout = 30s;
-  options.flight_directory = std::getenv("SWATH_TEST_FOLDER");
   return options;
 }
 
@@ -160,6 +159,7 @@ TEST(GlooGroupsRank, DISABLED_Body) {
     if (body == "missing" && environment.rank == 2) std::_Exit(0);
     if (body == "missing") options.start_timeout = 1s;
     groups = make_gloo_groups(environment, options);
+    groups->record_failures_in(std::getenv("SWATH_TEST_FOLDER"));
     if (body == "collectives") check_collectives(*groups);
     if (body == "training") check_training(*groups, 4);
     if (body == "all training") check_training(*groups, 1);

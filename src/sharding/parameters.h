@@ -66,6 +66,9 @@ class Parameters {
   // A float32 scalar that is not finite when a gradient of this very rank was not, before it was
   // summed with the others'; undefined in one process.
   virtual at::Tensor local_gradient_check() const { return {}; }
+  // Seconds that the computation has waited for communication. On a CPU only: on a GPU the host
+  // does not know.
+  virtual double exposed_seconds() const { return 0; }
 
  private:
   int64_t accumulation_;

@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/variable.h>
 #include <torch/nn/module.h>
 
+#include <chrono>
 #include <deque>
 #include <map>
 #include <unordered_map>
@@ -19,6 +20,15 @@
 #include "sharding/lane.h"
 
 namespace swath::sharding {
+
+ShardedOptions sharded_options(const ShardingOptions& options, at::ScalarType compute_dtype) {
+  ShardedOptions sharded;
+  sharded.compute_dtype = compute_dtype;
+  sharded.reduce_dtype = options.reduce_precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  sharded.reduce_every_micro_batch = options.reduce_every_micro_batch;
+  sharded.least_unit_numel = static_cast<int64_t>(options.unit_mib * (1 << 20) / sizeof(float));
+  return sharded;
+}
 
 std::vector<UnitMembers> divide_into_units(const ModelSpec& spec, int64_t least_unit_numel) {
   std::vector<UnitMembers> divided;
@@ -49,6 +59,10 @@ std::vector<UnitMembers> divide_into_units(const ModelSpec& spec, int64_t least_
 }
 
 namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 std::vector<ScheduleUnit> schedule_units_of(const std::vector<UnitMembers>& divided) {
   std::vector<ScheduleUnit> units;
@@ -140,7 +154,7 @@ class ShardedParameters::Engine final : public UnitRunner {
 
   void backward(const at::Tensor& loss) {
     // Buffers that stay are still being reduced for the micro-batch before.
-    if (!strategy_.is_sharded()) wait_in_computation(reduced_, device_);
+    if (!strategy_.is_sharded()) wait_for(reduced_);
     execute(scheduler_.begin_backward());
     loss.backward();
     close_open_unit();
@@ -163,7 +177,10 @@ class ShardedParameters::Engine final : public UnitRunner {
   }
 
   void sum_over_ranks(at::Tensor& values) {
-    if (everyone_) everyone_->all_reduce(values, "sum over ranks");
+    if (!everyone_) return;
+    const auto start = std::chrono::steady_clock::now();
+    everyone_->all_reduce(values, "sum over ranks");
+    exposed_seconds_ += seconds_since(start);
   }
 
   std::vector<ParamView> views_;
@@ -173,6 +190,7 @@ class ShardedParameters::Engine final : public UnitRunner {
   const Strategy& strategy() const { return strategy_; }
   ProcessGroups& groups() const { return groups_; }
   at::Tensor local_check() const { return local_check_; }
+  double exposed_seconds() const { return exposed_seconds_; }
 
  private:
   struct Unit {
@@ -366,8 +384,8 @@ class ShardedParameters::Engine final : public UnitRunner {
 
   // A step that ended before its last micro-batch, on all ranks alike (a rehearsal, a bad batch).
   void give_up_step() {
-    wait_in_computation(gathers_->record(), device_);
-    wait_in_computation(reductions_->record(), device_);
+    wait_for(gathers_->record());
+    wait_for(reductions_->record());
     in_flight_ = {};
     gathers_->wait(event_of_computation(device_));
     held_.clear();
@@ -376,6 +394,13 @@ class ShardedParameters::Engine final : public UnitRunner {
     }
     scheduler_ = UnitScheduler(scheduler_.units(), strategy_, schedule_options_of(options_));
     is_in_micro_batch_ = false;
+  }
+
+  // The computation waits.
+  void wait_for(const LaneEvent& event) {
+    const auto start = std::chrono::steady_clock::now();
+    wait_in_computation(event, device_);
+    exposed_seconds_ += seconds_since(start);
   }
 
   // --- what the schedule says
@@ -410,7 +435,7 @@ class ShardedParameters::Engine final : public UnitRunner {
         gather(event);
         return;
       case StepEventKind::kWaitGather:
-        wait_in_computation(units_[static_cast<size_t>(event.unit)].gathered, device_);
+        wait_for(units_[static_cast<size_t>(event.unit)].gathered);
         return;
       case StepEventKind::kFree:
         free(event);
@@ -422,7 +447,7 @@ class ShardedParameters::Engine final : public UnitRunner {
         all_reduce(event);
         return;
       case StepEventKind::kWaitReductions:
-        wait_in_computation(reductions_->record(), device_);
+        wait_for(reductions_->record());
         in_flight_ = {};
         return;
       case StepEventKind::kForward:
@@ -447,7 +472,7 @@ class ShardedParameters::Engine final : public UnitRunner {
   void free(const StepEvent& event) {
     Unit& unit = units_[static_cast<size_t>(event.unit)];
     if (device_.is_cpu()) {
-      wait_in_computation(unit.gathered, device_);
+      wait_for(unit.gathered);
       unit.flat.release_whole();
       return;
     }
@@ -471,7 +496,7 @@ class ShardedParameters::Engine final : public UnitRunner {
     const at::Tensor whole = gradients_->whole(unit);
     check_locally(whole);
     // One in flight: its memory is given back before another unit's gradient follows.
-    wait_in_computation(in_flight_.done, device_);
+    wait_for(in_flight_.done);
     reductions_->wait(event_of_computation(device_));
     const at::Tensor part = units_[unit].flat.own_slice(whole);
     reductions_->run([this, whole, part, label = to_text(event, scheduler_.units())] {
@@ -548,6 +573,7 @@ class ShardedParameters::Engine final : public UnitRunner {
   } in_flight_;
   LaneEvent reduced_;  // everything of the micro-batches so far
   at::Tensor local_check_;
+  double exposed_seconds_ = 0;
 
   int64_t micro_batch_ = 0;
   bool is_in_micro_batch_ = false;
@@ -578,6 +604,7 @@ int64_t ShardedParameters::replica() const { return rank() / engine_->strategy()
 int64_t ShardedParameters::replicas() const { return engine_->strategy().replicate_size; }
 void ShardedParameters::sum_over_ranks(at::Tensor& values) { engine_->sum_over_ranks(values); }
 at::Tensor ShardedParameters::local_gradient_check() const { return engine_->local_check(); }
+double ShardedParameters::exposed_seconds() const { return engine_->exposed_seconds(); }
 const Strategy& ShardedParameters::strategy() const { return engine_->strategy(); }
 const std::vector<ScheduleUnit>& ShardedParameters::schedule_units() const {
   return engine_->scheduler().units();

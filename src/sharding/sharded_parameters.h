@@ -18,6 +18,7 @@
 #include "core/shard_schedule.h"
 #include "core/strategy.h"
 #include "sharding/communicator.h"
+#include "sharding/options.h"
 #include "sharding/parameters.h"
 
 namespace torch::nn {
@@ -37,6 +38,9 @@ struct ShardedOptions {
   int64_t least_unit_numel = 0;
   bool records_events = false;  // for tests: keeps what was done in what order
 };
+
+// As a recipe says it; accumulation and checkpointing are the caller's.
+ShardedOptions sharded_options(const ShardingOptions& options, at::ScalarType compute_dtype);
 
 // Blocks that form one unit. The root comes first.
 struct UnitMembers {
@@ -71,6 +75,7 @@ class ShardedParameters final : public Parameters {
   int64_t replicas() const override;
   void sum_over_ranks(at::Tensor& values) override;
   at::Tensor local_gradient_check() const override;
+  double exposed_seconds() const override;
 
   const Strategy& strategy() const;
   const std::vector<ScheduleUnit>& schedule_units() const;

@@ -59,6 +59,8 @@ bool may_change_on_resume(const std::string& key) {
                                                       "loader.prefetch_batches",
                                                       "train.non_finite",
                                                       "train.max_skipped_steps"};
+  // Any number of ranks and any strategy goes on with what another one began.
+  if (key.starts_with("sharding.") && key != "sharding.reduce_precision") return true;
   return std::find(kFree.begin(), kFree.end(), key) != kFree.end();
 }
 

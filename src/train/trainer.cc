@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <optional>
+#include <set>
 
 #include "core/error.h"
 #include "core/interrupt.h"
@@ -15,11 +17,15 @@
 #include "core/tensor/device.h"
 #include "core/tensor/memory.h"
 #include "sharding/local_parameters.h"
+#include "sharding/sharded_parameters.h"
 
 namespace swath::train {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// Places in Trainer::votes().
+enum Vote : size_t { kToldToStop, kTimeIsOver, kSaveIsDue, kNumVotes };
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -29,6 +35,18 @@ double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
   return values[values.size() / 2];
+}
+
+std::unique_ptr<sharding::Parameters> make_sharded_parameters(
+    models::Objective& objective, const TrainOptions& train,
+    const sharding::ShardingOptions& sharding, at::ScalarType precision,
+    sharding::ProcessGroups& groups, const sharding::ParameterRules& rules) {
+  sharding::ShardedOptions options = sharding::sharded_options(sharding, precision);
+  options.accumulation = train.accumulation;
+  options.activation_checkpointing = train.activation_checkpointing;
+  return std::make_unique<sharding::ShardedParameters>(
+      objective.module(), objective.spec(), make_strategy(sharding.strategy, groups.world_size()),
+      groups, options, rules);
 }
 
 sharding::ParameterRule default_rule(const std::string& name, at::IntArrayRef shape) {
@@ -45,7 +63,7 @@ void OptimOptions::describe(FieldTable& fields) {
   adamw.describe(fields);
 }
 
-// The three measured numbers are copied to the host without waiting; the event says when they are
+// The measured numbers are copied to the host without waiting; the event says when they are
 // there.
 struct Trainer::Pending {
   int64_t step = 0;
@@ -66,8 +84,8 @@ struct Trainer::Pending {
       measured = result.measured;
       return;
     }
-    measured = at::empty(result.measured.sizes(),
-                         at::TensorOptions(at::kFloat).pinned_memory(true));
+    measured =
+        at::empty(result.measured.sizes(), at::TensorOptions(at::kFloat).pinned_memory(true));
     measured.copy_(result.measured, /*non_blocking=*/true);
     arrived = std::make_unique<c10::Event>(result.measured.device().type());
     arrived->recordOnce(c10::impl::VirtualGuardImpl(result.measured.device().type())
@@ -110,7 +128,8 @@ class Trainer::Window {
 
 Trainer::Trainer(models::Objective& objective, data::Loader& loader, TrainOptions train,
                  OptimOptions optim, uint64_t seed, c10::Device device,
-                 std::filesystem::path directory, const sharding::ParameterRules& rules)
+                 std::filesystem::path directory, const sharding::ParameterRules& rules,
+                 sharding::ProcessGroups* groups, const sharding::ShardingOptions& sharding)
     : objective_(objective),
       loader_(loader),
       train_(std::move(train)),
@@ -120,12 +139,19 @@ Trainer::Trainer(models::Objective& objective, data::Loader& loader, TrainOption
       directory_(std::move(directory)) {
   const at::ScalarType precision = select_precision(train_.precision, device_);
   objective_.module().to(device_);
-  sharding::LocalParameters::Options held;
-  held.compute_dtype = precision;
-  held.accumulation = train_.accumulation;
-  held.activation_checkpointing = train_.activation_checkpointing;
-  parameters_ = std::make_unique<sharding::LocalParameters>(
-      objective_.module(), held, rules ? rules : sharding::ParameterRules(default_rule));
+  const sharding::ParameterRules decided = rules ? rules : sharding::ParameterRules(default_rule);
+  if (groups != nullptr && groups->world_size() > 1) {
+    agreement_ = groups->make_world_group("agreement");
+    parameters_ =
+        make_sharded_parameters(objective_, train_, sharding, precision, *groups, decided);
+    parallelism_ = to_text(make_strategy(sharding.strategy, groups->world_size()));
+  } else {
+    sharding::LocalParameters::Options held;
+    held.compute_dtype = precision;
+    held.accumulation = train_.accumulation;
+    held.activation_checkpointing = train_.activation_checkpointing;
+    parameters_ = std::make_unique<sharding::LocalParameters>(objective_.module(), held, decided);
+  }
   optimizer_ = std::make_unique<optim::AdamW>(&parameters_->views(), optim_.adamw);
   step_ = std::make_unique<TrainStep>(
       objective_, *parameters_, *optimizer_,
@@ -133,6 +159,7 @@ Trainer::Trainer(models::Objective& objective, data::Loader& loader, TrainOption
   const std::optional<double> published = published_peak_flops(device_, precision);
   peak_flops_are_published_ = published.has_value();
   peak_flops_ = published ? *published : measured_matmul_flops(device_, precision);
+  peak_flops_ *= static_cast<double>(parameters_->world_size());
   if (train_.batch_size % train_.accumulation != 0) {
     throw UsageError(fmt::format("train.batch_size {} is not a multiple of train.accumulation {}.",
                                  train_.batch_size, train_.accumulation));
@@ -168,24 +195,69 @@ double Trainer::learning_rate() const {
       schedule(), peak, static_cast<double>(steps_done_) / steps_per_epoch(), train_.epochs);
 }
 
-NamedTensors Trainer::state_tensors() const {
-  NamedTensors tensors;
+std::string Trainer::parallelism() const { return parallelism_; }
+
+std::vector<TensorPiece> Trainer::state_pieces(bool for_saving) const {
+  // 1. What is laid out like the parameters.
+  std::vector<TensorPiece> pieces;
+  std::set<std::string> held;
   const std::vector<ParamView>& views = parameters_->views();
-  for (const ParamView& view : views) {
-    const ParamSegment& segment = view.segments.front();
-    tensors.emplace_back("model/" + segment.name, view.local.view(segment.shape));
+  for (size_t i = 0; i < views.size(); ++i) {
+    append_pieces("model/", views[i], views[i].local, &pieces);
+    append_pieces("optimizer/exp_avg/", views[i], optimizer_->exp_avgs()[i], &pieces);
+    append_pieces("optimizer/exp_avg_sq/", views[i], optimizer_->exp_avg_sqs()[i], &pieces);
+    if (!step_->averages().empty()) {
+      append_pieces("ema/", views[i], step_->averages()[i], &pieces);
+    }
+    for (const ParamSegment& segment : views[i].segments) held.insert(segment.name);
   }
+  if (for_saving) {
+    pieces = share_of_replica(std::move(pieces), parameters_->replica(), parameters_->replicas());
+  }
+
+  // 2. Parameters that lie on other ranks altogether: their names belong to the state.
+  for (const auto& item : objective_.module().named_parameters()) {
+    if (!item.value().requires_grad() || held.contains(item.key())) continue;
+    for (const char* prefix : {"model/", "optimizer/exp_avg/", "optimizer/exp_avg_sq/", "ema/"}) {
+      if (prefix == std::string("ema/") && step_->averages().empty()) continue;
+      pieces.push_back({prefix + item.key(), item.value().sizes().vec(), 0, {}});
+    }
+  }
+
+  // 3. What every rank has whole.
+  NamedTensors whole = {{"optimizer/step", optimizer_->step_count()}};
   for (const auto& [name, frozen] : parameters_->named_frozen()) {
-    tensors.emplace_back("model/" + name, frozen);
+    whole.emplace_back("model/" + name, frozen);
   }
-  for (const auto& [name, state] : optimizer_->named_state()) {
-    tensors.emplace_back("optimizer/" + name, state);
+  for (TensorPiece& piece : pieces_of(whole)) {
+    if (for_saving && !is_lead()) piece.values = at::Tensor();
+    pieces.push_back(std::move(piece));
   }
-  for (size_t i = 0; i < step_->averages().size(); ++i) {
-    const ParamSegment& segment = views[i].segments.front();
-    tensors.emplace_back("ema/" + segment.name, step_->averages()[i].view(segment.shape));
-  }
-  return tensors;
+  return pieces;
+}
+
+CheckpointRanks Trainer::checkpoint_ranks() const {
+  CheckpointRanks ranks;
+  if (!agreement_) return ranks;
+  ranks.rank = agreement_->rank();
+  ranks.size = agreement_->size();
+  ranks.all_agree = [this](bool is_well) {
+    const at::Tensor problems =
+        at::full({1}, is_well ? 0.0F : 1.0F, at::TensorOptions(at::kFloat).device(device_));
+    agreement_->all_reduce(problems, "agreeing on a checkpoint");
+    return problems.item<float>() == 0;
+  };
+  return ranks;
+}
+
+std::vector<float> Trainer::votes() const {
+  if (!agreement_) return {};
+  const bool is_told_to_stop = interrupt_signal() != 0;
+  const bool is_over = train_.max_minutes > 0 && seconds_since(start_) >= train_.max_minutes * 60;
+  const bool is_save_due =
+      train_.checkpoint_minutes > 0 && seconds_since(last_save_) >= train_.checkpoint_minutes * 60;
+  return {is_told_to_stop ? 1.0F : 0.0F, is_lead() && is_over ? 1.0F : 0.0F,
+          is_lead() && is_save_due ? 1.0F : 0.0F};
 }
 
 void Trainer::resume(const Checkpoint& checkpoint) {
@@ -196,7 +268,7 @@ void Trainer::resume(const Checkpoint& checkpoint) {
                     checkpoint.path.string(), samples, loader_.samples()),
         "bring the data back as it was, or start anew with resume=none and another output.");
   }
-  load_checkpoint(checkpoint, pieces_of(state_tensors()));
+  load_checkpoint(checkpoint, state_pieces(false), {}, checkpoint_ranks());
   parameters_->publish();
   steps_done_ = checkpoint.step;
   last_saved_step_ = checkpoint.step;
@@ -220,23 +292,34 @@ double Trainer::fit_epochs(double minutes) {
   }
   loader_.seek(start);
   // The update itself was not rehearsed: a few per cent are left for it.
-  const double steps = 0.95 * minutes * 60 / median(seconds);
+  at::Tensor step_seconds = at::zeros({1}, at::TensorOptions(at::kFloat).device(device_));
+  if (is_lead()) step_seconds.fill_(median(seconds));
+  parameters_->sum_over_ranks(step_seconds);  // the lead's clock counts
+  const double steps = 0.95 * minutes * 60 / step_seconds.item<double>();
   train_.epochs = std::max(1.0, std::floor(steps / steps_per_epoch()));
   return train_.epochs;
 }
 
 std::string Trainer::reason_to_stop() const {
-  if (const int signal = interrupt_signal(); signal != 0) return fmt::format("signal {}", signal);
+  if (const int signal = signal_to_stop(); signal != 0) return fmt::format("signal {}", signal);
   if (steps_done_ >= total_steps()) return "epochs";
   if (train_.max_steps > 0 && steps_done_ >= train_.max_steps) return "max_steps";
-  if (train_.max_minutes > 0 && seconds_since(start_) >= train_.max_minutes * 60) {
-    return "max_minutes";
-  }
-  return {};
+  const bool is_over =
+      agreement_ ? agreed_[kTimeIsOver] > 0
+                 : train_.max_minutes > 0 && seconds_since(start_) >= train_.max_minutes * 60;
+  return is_over ? "max_minutes" : "";
+}
+
+// Ranks stop together: at the step in which one of them had the signal.
+int Trainer::signal_to_stop() const {
+  if (!agreement_) return interrupt_signal();
+  if (agreed_[kToldToStop] == 0) return 0;
+  return interrupt_signal() != 0 ? interrupt_signal() : SIGTERM;
 }
 
 bool Trainer::checkpoint_is_due() const {
   if (train_.checkpoint_steps > 0 && steps_done_ % train_.checkpoint_steps == 0) return true;
+  if (agreement_) return agreed_[kSaveIsDue] > 0;
   return train_.checkpoint_minutes > 0 &&
          seconds_since(last_save_) >= train_.checkpoint_minutes * 60;
 }
@@ -254,20 +337,21 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
     return summary_;
   }
   config_ = config;
-  log_ = std::make_unique<RunLog>(directory_, steps_done_);
+  if (is_lead()) log_ = std::make_unique<RunLog>(directory_, steps_done_);
   Json opening = header;
   opening["peak_flops"] = peak_flops_;
   opening["peak_flops_are"] = peak_flops_are_published_ ? "published" : "measured";
-  log_->write("run", opening);
+  log("run", opening);
   window_ = std::make_unique<Window>(loader_.wait_seconds());
   start_ = last_save_ = Clock::now();
+  agreed_.assign(kNumVotes, 0);
   start_wait_seconds_ = loader_.wait_seconds();
   reset_peak_memory(device_);
 
   while ((summary_.reason = reason_to_stop()).empty()) {
     const double lr = learning_rate();
     const double epoch = static_cast<double>(steps_done_) / steps_per_epoch();
-    StepResult result = step_->run([this] { return loader_.next(); }, lr);
+    StepResult result = step_->run([this] { return loader_.next(); }, lr, votes());
     pending_.emplace_back(std::move(result), ++steps_done_, epoch, lr);
     // On a GPU the numbers of the step before are there by now: nobody waits.
     inspect_finished_steps(device_.is_cpu() ? 0 : 1);
@@ -284,16 +368,16 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
       (loader_.wait_seconds() - start_wait_seconds_) / std::max(1e-9, summary_.seconds);
   summary_.images_per_second = median(window_->rates);
   summary_.peak_memory_bytes = memory_stats(device_).peak_bytes;
-  summary_.signal = interrupt_signal();
-  log_->write("end", {{"steps", summary_.steps},
-                      {"loss", summary_.loss},
-                      {"seconds", summary_.seconds},
-                      {"images_per_second", summary_.images_per_second},
-                      {"data_wait", summary_.data_wait},
-                      {"peak_memory_bytes", summary_.peak_memory_bytes},
-                      {"skipped_steps", summary_.skipped_steps},
-                      {"skipped_samples", loader_.skipped_samples()},
-                      {"reason", summary_.reason}});
+  summary_.signal = signal_to_stop();
+  log("end", {{"steps", summary_.steps},
+              {"loss", summary_.loss},
+              {"seconds", summary_.seconds},
+              {"images_per_second", summary_.images_per_second},
+              {"data_wait", summary_.data_wait},
+              {"peak_memory_bytes", summary_.peak_memory_bytes},
+              {"skipped_steps", summary_.skipped_steps},
+              {"skipped_samples", loader_.skipped_samples()},
+              {"reason", summary_.reason}});
   return summary_;
 }
 
@@ -306,16 +390,39 @@ void Trainer::inspect_finished_steps(size_t leave) {
   }
 }
 
+// On which ranks, and in which samples as far as this rank knows them.
+std::string Trainer::origin_of_non_finite(const Pending& pending) const {
+  const float* flags = pending.measured.const_data_ptr<float>() + 3;
+  std::vector<int64_t> ranks;
+  for (int64_t rank = 0; rank < parameters_->world_size(); ++rank) {
+    if (flags[rank] != 0) ranks.push_back(rank);
+  }
+  std::string text;
+  if (agreement_ && !ranks.empty()) text += fmt::format(" on rank {}", fmt::join(ranks, ", "));
+  if (!agreement_ || flags[parameters_->rank()] != 0) {
+    text += fmt::format("; samples {}", fmt::join(pending.sample_ids, ", "));
+  }
+  return text;
+}
+
+void Trainer::log(const std::string& kind, const Json& fields) {
+  if (log_) log_->write(kind, fields);
+}
+
 void Trainer::inspect(const Pending& pending) {
   const float* measured = pending.measured.const_data_ptr<float>();
+  if (agreement_) {
+    const float* votes = measured + 3 + parameters_->world_size();
+    agreed_.assign(votes, votes + kNumVotes);
+  }
   const double loss = measured[0];
   const double norm = measured[1];
   if (measured[2] != 0) {
     const std::string what = std::isfinite(loss) ? "gradient norm" : "loss";
     const std::string message =
-        fmt::format("step {}: the {} is not finite (loss {}, gradient norm {}); samples {}.",
-                    pending.step, what, loss, norm, fmt::join(pending.sample_ids, ", "));
-    log_->write("event", {{"message", message}});
+        fmt::format("step {}: the {} is not finite (loss {}, gradient norm {}){}.", pending.step,
+                    what, loss, norm, origin_of_non_finite(pending));
+    log("event", {{"message", message}});
     ++summary_.skipped_steps;
     if (train_.non_finite == "stop" || summary_.skipped_steps > train_.max_skipped_steps) {
       throw Error(message,
@@ -340,6 +447,7 @@ void Trainer::write_step_line() {
   const double step_seconds = window_->seconds() / static_cast<double>(window_->steps());
   const double rate = static_cast<double>(train_.batch_size) / step_seconds;
   window_->rates.push_back(rate);
+  if (!log_) return window_->restart(loader_.wait_seconds());
   const MemoryStats memory = memory_stats(device_);
   Json line = last_step_;
   for (const auto& [name, value] : last_metrics_) line[name] = value.item<double>();
@@ -365,12 +473,16 @@ double Trainer::remaining_seconds(int64_t step) const {
 // The gate looks at losses and gradients; an update may still overflow.
 void Trainer::check_weights_are_finite() const {
   const at::NoGradGuard no_grad;
+  std::string bad;
   for (const ParamView& view : parameters_->views()) {
-    if (at::isfinite(view.local).all().item<bool>()) continue;
-    throw Error(fmt::format("step {}: the weight {} is not finite; no checkpoint is written.",
-                            steps_done_, view.segments.front().name),
-                "lower the learning rate and resume from the last checkpoint.");
+    if (bad.empty() && !at::isfinite(view.local).all().item<bool>()) {
+      bad = view.segments.front().name;
+    }
   }
+  if (checkpoint_ranks().agree(bad.empty())) return;
+  throw Error(fmt::format("step {}: {} is not finite; no checkpoint is written.", steps_done_,
+                          bad.empty() ? "a weight on another rank" : "the weight " + bad),
+              "lower the learning rate and resume from the last checkpoint.");
 }
 
 void Trainer::save() {
@@ -389,16 +501,18 @@ void Trainer::save() {
         {"samples", loader_.samples()}}},
       {"random", "counter based: every draw is a function of seed, purpose, epoch and sample id"}};
   const std::filesystem::path path =
-      save_checkpoint(directory_ / "checkpoints", steps_done_, pieces_of(state_tensors()), state,
-                      config_);
-  delete_old_checkpoints(directory_ / "checkpoints", steps_done_, train_.keep_last,
-                         train_.keep_every);
+      save_checkpoint(directory_ / "checkpoints", steps_done_, state_pieces(true), state, config_,
+                      checkpoint_ranks());
+  if (is_lead()) {
+    delete_old_checkpoints(directory_ / "checkpoints", steps_done_, train_.keep_last,
+                           train_.keep_every);
+  }
   summary_.checkpoint = path.string();
   last_saved_step_ = steps_done_;
   last_save_ = Clock::now();
   window_->exclude(last_save_ - begin);
-  log_->write("checkpoint",
-              {{"step", steps_done_}, {"path", path.string()}, {"seconds", seconds_since(begin)}});
+  log("checkpoint",
+      {{"step", steps_done_}, {"path", path.string()}, {"seconds", seconds_since(begin)}});
 }
 
 }  // namespace swath::train

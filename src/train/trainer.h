@@ -13,6 +13,8 @@
 #include "models/objective.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
+#include "sharding/communicator.h"
+#include "sharding/options.h"
 #include "sharding/parameters.h"
 #include "train/checkpoint.h"
 #include "train/options.h"
@@ -45,10 +47,12 @@ struct TrainSummary {
 class Trainer {
  public:
   // `directory` receives log.jsonl, events and checkpoints/. References outlive the trainer.
-  // `rules` decide weight decay and learning-rate scale by parameter name.
+  // `rules` decide weight decay and learning-rate scale by parameter name. With `groups`, all ranks
+  // construct it alike, over loaders of their own part of the data.
   Trainer(models::Objective& objective, data::Loader& loader, TrainOptions train,
           OptimOptions optim, uint64_t seed, c10::Device device, std::filesystem::path directory,
-          const sharding::ParameterRules& rules = {});
+          const sharding::ParameterRules& rules = {}, sharding::ProcessGroups* groups = nullptr,
+          const sharding::ShardingOptions& sharding = {});
   ~Trainer();
 
   // Continues from a checkpoint: weights, moments, averages, step and data position.
@@ -64,6 +68,9 @@ class Trainer {
   // `header` opens the log.
   TrainSummary run(const std::string& config, const Json& header);
 
+  // "one process", or the strategy and its ranks.
+  std::string parallelism() const;
+
  private:
   struct Pending;  // a step whose numbers are still on their way from the device
   class Window;    // what happened since the last log line
@@ -73,15 +80,24 @@ class Trainer {
   optim::ScheduleOptions schedule() const;
   double learning_rate() const;
   std::string reason_to_stop() const;
+  int signal_to_stop() const;
   bool checkpoint_is_due() const;
   void check_weights_are_finite() const;
   void save();
   void inspect_finished_steps(size_t leave);
   void inspect(const Pending& pending);
+  std::string origin_of_non_finite(const Pending& pending) const;
+  void log(const std::string& kind, const Json& fields);
   void write_step_line();
   // Until the schedule or a limit ends the run, at the rate measured so far.
   double remaining_seconds(int64_t step) const;
-  NamedTensors state_tensors() const;
+  bool is_lead() const { return parameters_->rank() == 0; }
+  // What ranks have to agree on, summed over them within the step: whether one was told to stop,
+  // the lead's time is over, the lead's next checkpoint is due.
+  std::vector<float> votes() const;
+  CheckpointRanks checkpoint_ranks() const;
+  // Everything that a checkpoint holds. `for_saving`: each value on one rank only.
+  std::vector<TensorPiece> state_pieces(bool for_saving) const;
 
   models::Objective& objective_;
   data::Loader& loader_;
@@ -91,7 +107,9 @@ class Trainer {
   c10::Device device_;
   std::filesystem::path directory_;
 
+  std::unique_ptr<sharding::Communicator> agreement_;  // null: one process
   std::unique_ptr<sharding::Parameters> parameters_;
+  std::string parallelism_ = "one process";
   std::unique_ptr<optim::AdamW> optimizer_;
   std::unique_ptr<TrainStep> step_;
   std::unique_ptr<RunLog> log_;
@@ -101,6 +119,7 @@ class Trainer {
   Json last_step_;
   std::vector<std::pair<std::string, at::Tensor>> last_metrics_;
 
+  std::vector<float> agreed_;  // votes of the newest step whose numbers are known
   std::string config_;
   int64_t steps_done_ = 0;
   int64_t last_saved_step_ = -1;

@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""Tests of the program as several ranks: the same losses as one process under every strategy,
+resuming on other numbers of ranks, signals, killed ranks, restarts, ranks that do not fit together.
+
+    ranks_test.py PROGRAM [--long]
+
+Needs nothing but Python's standard library. --long also kills ranks at random moments.
+"""
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PROGRAM = sys.argv[1]
+IS_LONG = "--long" in sys.argv
+# Sums over ranks are ordered differently, nothing else.
+TOLERANCE = 1e-5
+TINY = ["--set", "model.name=vit_pico", "--set", "model.patch=4", "--set", "transform.size=16",
+        "--set", "train.epochs=20", "--set", "optim.warmup_epochs=1", "--set", "train.log_every=1",
+        "--set", "train.checkpoint_minutes=0", "--set", "loader.workers=1", "--threads", "1"]
+BATCH = ["--set", "train.batch_size=24"]
+
+
+def write_chips(folder, count=96, size=16):
+    folder.mkdir(parents=True)
+    generator = random.Random(5)
+    for index in range(count):
+        base = generator.randrange(40, 200)
+        pixels = bytes((base + 3 * (i % size) + 5 * (i // size % size) + generator.randrange(20)) % 256
+                       for i in range(2 * size * size))
+        header = (f"{{'descr': '|u1', 'fortran_order': False, 'shape': (2, {size}, {size}), }}")
+        header = header.ljust(128 - 10 - 1) + "\n"
+        (folder / f"chip_{index:03d}.npy").write_bytes(
+            b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + pixels)
+
+
+def environment(**extra):
+    result = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive", **extra)
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        if name not in extra:
+            result.pop(name, None)
+    return result
+
+
+def pretrain_words(chips, output, steps, *more):
+    return ["pretrain", "--root", chips, "--output", output, "--set", f"train.max_steps={steps}",
+            *TINY, *BATCH, *more]
+
+
+def run(*words, expect=0, env=None):
+    result = subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True,
+                            check=False, env=env or environment(), timeout=300)
+    if result.returncode != expect:
+        sys.exit(f"swath {' '.join(map(str, words))}: exit code {result.returncode}, expected "
+                 f"{expect}\n{result.stdout}\n{result.stderr}")
+    return result
+
+
+def launch(ranks, *words, options=(), expect=0):
+    return run("launch", "-n", ranks, *options, "--", PROGRAM, *words, expect=expect)
+
+
+def losses(output):
+    found = {}
+    for line in (Path(output) / "log.jsonl").read_text().splitlines():
+        line = json.loads(line)
+        if line["kind"] == "step":
+            found[line["step"]] = line["loss"]
+    return found
+
+
+def demand(condition, what):
+    if not condition:
+        sys.exit(f"not so: {what}")
+
+
+def demand_same_losses(output, expected, what):
+    found = losses(output)
+    demand(sorted(found) == sorted(expected), f"{what}: steps {sorted(found)}")
+    for step, loss in expected.items():
+        demand(abs(found[step] - loss) <= TOLERANCE * abs(loss),
+               f"{what}: step {step}: loss {found[step]}, one process {loss}")
+
+
+def test_same_losses(work, chips, expected):
+    for ranks, strategy, more in [
+            (2, "FULL_SHARD", ["--set", "train.accumulation=2"]),
+            (3, "DDP", []),
+            (4, "HYBRID_2GPUs", ["--prefetch", "BACKWARD_POST",
+                                 "--set", "train.activation_checkpointing=true"]),
+            (2, "SHARD_GRAD_OP", ["--set", "sharding.unit_mib=0"])]:
+        output = work / f"same_{strategy}"
+        result = launch(ranks, *pretrain_words(chips, output, 8, "--strategy", strategy, "--json",
+                                               *more))
+        summary = json.loads(result.stdout.strip().splitlines()[-1])
+        demand(summary["ranks"] == ranks, summary)
+        demand_same_losses(output, expected, f"{strategy} on {ranks} ranks")
+
+
+def test_resume_on_other_ranks(work, chips, expected):
+    output = work / "elastic"
+    launch(4, *pretrain_words(chips, output, 3, "--strategy", "FULL_SHARD"))
+    files = sorted(file.name for file in
+                   (output / "checkpoints" / "step_00000003").glob("*.safetensors"))
+    demand(len(files) == 4, f"each rank writes its part: {files}")
+    launch(3, *pretrain_words(chips, output, 5, "--strategy", "DDP"))
+    launch(2, *pretrain_words(chips, output, 6, "--strategy", "HYBRID", "--shard-size", "2"))
+    run(*pretrain_words(chips, output, 8))
+    demand_same_losses(output, expected, "4, 3, 2 and 1 ranks")
+    # One process reads what many wrote.
+    run("export", output, "--output", work / "elastic.safetensors")
+
+
+def test_uneven_ranks(work, chips, expected):
+    output = work / "uneven"
+    launch(5, *pretrain_words(chips, output, 8, "--strategy", "FULL_SHARD"))  # 24 samples: 4 and 5
+    demand_same_losses(output, expected, "24 samples on 5 ranks")
+
+
+def start(ranks, *words, options=()):
+    return subprocess.Popen([PROGRAM, "launch", "-n", str(ranks), *options, "--", PROGRAM,
+                             *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, env=environment())
+
+
+def rank_processes(launcher):
+    """Process numbers by rank, once all ranks are there."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1]) != launcher.pid:
+                continue
+            variables = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        for variable in variables:
+            if variable.startswith(b"RANK="):
+                found[int(variable[5:])] = int(entry.name)
+    return found
+
+
+def wait_for_step(output, step, seconds=60):
+    end = time.time() + seconds
+    while time.time() < end:
+        if (Path(output) / "log.jsonl").exists() and max(losses(output), default=0) >= step:
+            return
+        time.sleep(0.05)
+    sys.exit(f"{output}: no step {step} within {seconds} s")
+
+
+def test_signal_to_one_rank(work, chips):
+    output = work / "signal"
+    launcher = start(3, *pretrain_words(chips, output, 100000, "--set", "train.epochs=100000",
+                                        "--strategy", "FULL_SHARD"))
+    wait_for_step(output, 4)
+    os.kill(rank_processes(launcher)[2], signal.SIGTERM)
+    _, errors = launcher.communicate(timeout=60)
+    demand(launcher.returncode == 128 + signal.SIGTERM, f"{launcher.returncode}: {errors}")
+    checkpoints = list((output / "checkpoints").glob("step_*/COMPLETE"))
+    demand(len(checkpoints) == 1, f"all ranks save at the same step: {checkpoints}")
+
+
+def test_killed_rank_and_restart(work, chips, expected):
+    # The launcher starts again with one rank fewer, from the last complete checkpoint.
+    output = work / "restart"
+    launcher = start(3, *pretrain_words(chips, output, 8, "--strategy", "FULL_SHARD",
+                                        "--set", "train.checkpoint_steps=1",
+                                        "--set", "train.keep_last=100"),
+                     options=["--restart", "1"])
+    wait_for_step(output, 2)
+    os.kill(rank_processes(launcher)[1], signal.SIGKILL)
+    _, errors = launcher.communicate(timeout=120)
+    demand(launcher.returncode == 0, f"{launcher.returncode}: {errors}")
+    demand("rank 1 of 3" in errors, errors)
+    demand_same_losses(output, expected, "killed and restarted")
+
+
+def test_wrong_settings(work, chips):
+    bad_size = launch(3, *pretrain_words(chips, work / "bad", 3, "--strategy", "HYBRID_2"), expect=2)
+    demand("HYBRID_2" in bad_size.stderr and "3" in bad_size.stderr, bad_size.stderr)
+    few = launch(3, *pretrain_words(chips, work / "bad", 3, "--set", "train.batch_size=2"), expect=2)
+    demand("a batch of 2 samples for 3 ranks" in few.stderr, few.stderr)
+    shell = (f'exec "{PROGRAM}" ' + " ".join(f"'{word}'" for word in
+             pretrain_words(chips, work / "bad", 3, "--strategy", "DDP")) +
+             ' --set optim.lr=0.00$((RANK + 1))')
+    different = run("launch", "-n", 2, "--", "sh", "-c", shell, expect=2)
+    demand("the settings of rank 1 differ from those of rank 0" in different.stderr,
+           different.stderr)
+    contradiction = run(*pretrain_words(chips, work / "bad", 3), expect=2,
+                        env=environment(RANK="0", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
+                                        MASTER_PORT="29555", SLURM_PROCID="3", SLURM_NTASKS="4",
+                                        SLURM_STEP_ID="0", SLURM_STEP_NUM_TASKS="4",
+                                        SLURM_LOCALID="0"))
+    demand("RANK" in contradiction.stderr and "SLURM" in contradiction.stderr, contradiction.stderr)
+    demand(not (work / "bad" / "checkpoints").exists(), "nothing was written")
+
+
+def test_killed_at_random(work, chips, expected):
+    generator = random.Random(time.time_ns())
+    for attempt in range(12):
+        output = work / f"random_{attempt}"
+        words = pretrain_words(chips, output, 8, "--strategy", "FULL_SHARD",
+                               "--set", "train.checkpoint_steps=1")
+        launcher = start(3, *words)
+        wait_for_step(output, 1)
+        time.sleep(generator.uniform(0, 0.4))
+        ranks = rank_processes(launcher)
+        if ranks:
+            try:
+                os.kill(generator.choice(list(ranks.values())), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        launcher.communicate(timeout=60)
+        launch(2, *words)
+        demand_same_losses(output, expected, f"killed at random, attempt {attempt}")
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="swath_ranks_") as folder:
+        work = Path(folder)
+        chips = work / "chips"
+        write_chips(chips)
+        run(*pretrain_words(chips, work / "alone", 8))
+        expected = losses(work / "alone")
+        demand(len(expected) == 8, expected)
+        test_same_losses(work, chips, expected)
+        test_resume_on_other_ranks(work, chips, expected)
+        test_uneven_ranks(work, chips, expected)
+        test_signal_to_one_rank(work, chips)
+        test_killed_rank_and_restart(work, chips, expected)
+        test_wrong_settings(work, chips)
+        if IS_LONG:
+            test_killed_at_random(work, chips, expected)
+    print("ok")
+
+
+main()
