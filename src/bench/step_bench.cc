@@ -389,7 +389,7 @@ void StepBenchOptions::describe(FieldTable& fields) {
 Json bench_syn(const StepBenchOptions& options, c10::Device device,
                sharding::ProcessGroups* groups) {
   const int64_t rank = groups != nullptr ? groups->rank() : 0;
-  const Batch batch = random_batch(options, make_workload(options)->spec(), device, rank);
+  Batch batch = random_batch(options, make_workload(options)->spec(), device, rank);
   check_backends_agree(options, batch, device);
   Subject subject(options, device, groups);
   return measure(options, subject, device, [&] { return batch; });
@@ -457,7 +457,7 @@ Json bench_peer(const StepBenchOptions& options, c10::Device device) {
   check_peer_can(options, models::resolve(options.model));
   Subject subject(options, device);
   const at::ScalarType precision = select_precision(options.precision, device);
-  const Batch batch = random_batch(options, subject.spec(), device);
+  Batch batch = random_batch(options, subject.spec(), device);
   const auto next_batch = [&] { return batch; };
   check_backends_agree(options, batch, device);
   const PeerFiles files;

@@ -8,12 +8,19 @@
 #include <torch/csrc/distributed/c10d/Store.hpp>
 #include <vector>
 
+#include "core/log.h"
+
 namespace swath::sharding {
 namespace {
 
 constexpr auto kLookAgain = std::chrono::milliseconds(50);
 constexpr const char* kCount = "failures";
 constexpr const char* kGone = "gone";
+
+std::string first_line_of(const std::exception& error) {
+  const std::string text = error.what();
+  return text.substr(0, text.find('\n'));
+}
 
 std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
 
@@ -30,8 +37,8 @@ void FailureBoard::post(const std::string& message) {
   try {
     const int64_t order = store_->add(kCount, 1);
     store_->set(key_of(rank_), bytes_of(fmt::format("{} {}", order, message)));
-  } catch (const std::exception&) {
-    // Without the store there is nobody to tell.
+  } catch (const std::exception& error) {
+    log_warning(fmt::format("the other ranks were not told: {}", first_line_of(error)));
   }
 }
 
@@ -84,11 +91,15 @@ std::string FailureBoard::describe_failure(const std::string& label,
 void FailureBoard::leave(std::chrono::milliseconds patience) {
   if (has_posted_) return;
   const auto end = std::chrono::steady_clock::now() + patience;
-  int64_t gone = store_->add(kGone, 1);
-  while (rank_ == 0 && gone < world_size_ && std::chrono::steady_clock::now() < end) {
-    if (store_->check({kCount})) return;
-    std::this_thread::sleep_for(kLookAgain);
-    gone = store_->add(kGone, 0);
+  try {
+    int64_t gone = store_->add(kGone, 1);
+    while (rank_ == 0 && gone < world_size_ && std::chrono::steady_clock::now() < end) {
+      if (store_->check({kCount})) return;
+      std::this_thread::sleep_for(kLookAgain);
+      gone = store_->add(kGone, 0);
+    }
+  } catch (const std::exception&) {
+    return;  // the store is gone, and with it whoever could be waited for
   }
 }
 

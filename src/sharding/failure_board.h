@@ -26,7 +26,7 @@ class FailureBoard {
   std::string describe_failure(const std::string& label,
                                std::chrono::milliseconds patience = std::chrono::seconds(3));
 
-  // At the end of a good run. Rank 0 waits for the others: it serves the store.
+  // At the end of a good run. Rank 0 waits for the others: it serves the store. Never throws.
   void leave(std::chrono::milliseconds patience = std::chrono::seconds(30));
 
  private:

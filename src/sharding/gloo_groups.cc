@@ -101,7 +101,7 @@ c10::intrusive_ptr<c10d::TCPStore> open_store(const LaunchEnvironment& environme
 // Gloo's own words, without the place in its sources and the stack.
 std::string reason_in(const std::string& what) {
   const size_t start = what.starts_with('[') ? what.find("] ") + 2 : 0;
-  return what.substr(start, what.find_first_of("\n", start) - start);
+  return what.substr(start, what.find('\n', start) - start);
 }
 
 // What all communicators of the process share.
@@ -236,13 +236,7 @@ class GlooGroups final : public ProcessGroups {
   explicit GlooGroups(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
 
   // Rank 0 serves the store: it leaves last, unless the others failed.
-  ~GlooGroups() override {
-    try {
-      shared_->board->leave();
-    } catch (const std::exception&) {
-      // The store is gone, and with it whoever could be waited for.
-    }
-  }
+  ~GlooGroups() override { shared_->board->leave(); }
 
   int64_t rank() const override { return shared_->environment.rank; }
   int64_t world_size() const override { return shared_->environment.world_size; }

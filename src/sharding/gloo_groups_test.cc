@@ -34,9 +34,8 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 
 const fs::path& folder() {
-  static const fs::path kFolder =
-      fs::temp_directory_path() / fmt::format("swath_gloo_{}", getpid());
-  return kFolder;
+  static const fs::path path = fs::temp_directory_path() / fmt::format("swath_gloo_{}", getpid());
+  return path;
 }
 
 // --- the ranks' side
@@ -75,7 +74,7 @@ void check_collectives(ProcessGroups& groups) {
         whole.narrow(0, r * numel, numel).fill_(static_cast<double>((rank + 1) * (r + 2)));
       }
       world->reduce_scatter(part, whole, "scatter");
-      const auto sum = static_cast<double>(size * (size + 1) / 2);
+      const auto sum = static_cast<double>(size * (size + 1)) / 2;
       DEMAND(part.eq(sum * static_cast<double>(rank + 2)).all().item<bool>());
       whole.fill_(static_cast<double>(rank + 1));
       world->all_reduce(whole, "reduce");

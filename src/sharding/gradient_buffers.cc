@@ -7,7 +7,7 @@
 
 namespace swath::sharding {
 
-GradientBuffers::GradientBuffers(std::vector<const FlatUnit*> units,
+GradientBuffers::GradientBuffers(const std::vector<const FlatUnit*>& units,
                                  std::vector<GradientBucket> buckets, const Strategy& strategy,
                                  const Options& options)
     : reduce_dtype_(strategy.world_size > 1 ? options.reduce_dtype : at::kFloat),

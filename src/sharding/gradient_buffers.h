@@ -27,7 +27,7 @@ class GradientBuffers {
     bool reduce_every_micro_batch = true;
   };
   // The units outlive the buffers.
-  GradientBuffers(std::vector<const FlatUnit*> units, std::vector<GradientBucket> buckets,
+  GradientBuffers(const std::vector<const FlatUnit*>& units, std::vector<GradientBucket> buckets,
                   const Strategy& strategy, const Options& options);
 
   void begin_step();
@@ -47,7 +47,7 @@ class GradientBuffers {
   bool is_first_sum() const { return adds_whole_ || micro_batch_ == 0; }
   // On the reductions' lane.
   void add_to_sum(size_t unit, const at::Tensor& part, bool is_first);
-  void add_bucket_to_sums(size_t bucket, bool is_first);
+  void add_bucket_to_sums(size_t index, bool is_first);
 
   // What the optimizer reads.
   at::Tensor shard_gradient(size_t unit) const { return units_[unit].sum; }

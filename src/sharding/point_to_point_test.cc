@@ -66,8 +66,9 @@ at::Tensor values_of(int64_t rank, int64_t numel) {
   return at::arange(numel, at::kFloat).remainder(7) + 100 * (rank + 1);
 }
 
-// Sizes around the number of ranks and around a segment (2^18 floats).
-const std::vector<int64_t> kNumels = {1, 2, 5, 12, 1000, (1 << 18) * 2, (1 << 18) * 3 + 17};
+// Sizes around the number of ranks and around a segment.
+constexpr int64_t kSegment = 1 << 18;
+const std::vector<int64_t> kNumels = {1, 2, 5, 12, 1000, 2 * kSegment, 3 * kSegment + 17};
 
 TEST(PointToPoint, ReduceScatterLeavesTheSumInTheOwnChunk) {
   for (const int64_t size : {1, 2, 3, 4, 7}) {
@@ -108,7 +109,7 @@ TEST(PointToPoint, AllGatherBringsEveryChunkToEveryone) {
 
 // A pair never has two messages of one tag under way when calls follow each other.
 TEST(PointToPoint, CallsAfterEachOtherDoNotMix) {
-  constexpr int64_t kNumel = (1 << 18) * 3 + 5;
+  constexpr int64_t kNumel = 3 * kSegment + 5;
   run(3, [&](PointToPoint& links, int64_t rank) {
     int64_t tag = 0;
     for (int i = 0; i < 4; ++i) {

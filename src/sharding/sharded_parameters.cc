@@ -183,8 +183,8 @@ class ShardedParameters::Engine final : public UnitRunner {
     exposed_seconds_ += seconds_since(start);
   }
 
-  std::vector<ParamView> views_;
-  std::vector<std::pair<std::string, at::Tensor>> frozen_;
+  std::vector<ParamView>& views() { return views_; }
+  const std::vector<std::pair<std::string, at::Tensor>>& frozen() const { return frozen_; }
   const std::vector<StepEvent>& recorded() const { return recorded_; }
   const UnitScheduler& scheduler() const { return scheduler_; }
   const Strategy& strategy() const { return strategy_; }
@@ -561,6 +561,8 @@ class ShardedParameters::Engine final : public UnitRunner {
   std::unique_ptr<Communicator> everyone_;
 
   std::vector<Unit> units_;
+  std::vector<ParamView> views_;
+  std::vector<std::pair<std::string, at::Tensor>> frozen_;
   std::unordered_map<std::string, Block> blocks_;
   std::unique_ptr<GradientBuffers> gradients_;
   std::unique_ptr<UnitRunner> inner_;
@@ -593,9 +595,9 @@ void ShardedParameters::begin_step() { engine_->begin_step(); }
 void ShardedParameters::begin_forward() { engine_->begin_forward(); }
 UnitRunner& ShardedParameters::runner() { return *engine_; }
 void ShardedParameters::backward(const at::Tensor& loss) { engine_->backward(loss); }
-std::vector<ParamView>& ShardedParameters::views() { return engine_->views_; }
+std::vector<ParamView>& ShardedParameters::views() { return engine_->views(); }
 const std::vector<std::pair<std::string, at::Tensor>>& ShardedParameters::named_frozen() const {
-  return engine_->frozen_;
+  return engine_->frozen();
 }
 void ShardedParameters::publish() { engine_->publish(); }
 int64_t ShardedParameters::rank() const { return engine_->groups().rank(); }

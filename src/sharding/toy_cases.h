@@ -33,10 +33,10 @@ struct ToyCase {
 namespace detail {
 
 inline const std::vector<std::string>& strategy_names() {
-  static const std::vector<std::string> kNames = {
+  static const std::vector<std::string> names = {
       "DDP",      "NO_SHARD", "SHARD_GRAD_OP", "FULL_SHARD",
       "HYBRID_1", "HYBRID_2", "HYBRID_4",      "HYBRID_2_SHARD_GRAD_OP"};
-  return kNames;
+  return names;
 }
 
 // One choice per factor: strategy, backward prefetch, forward prefetch, limit, accumulation,

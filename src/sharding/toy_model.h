@@ -24,7 +24,7 @@ class ToyModel : public torch::nn::Module {
   ToyModel() {
     const auto generator = at::make_generator<at::CPUGeneratorImpl>(11);
     const auto add = [&](const std::string& unit, const std::string& name,
-                         std::vector<int64_t> shape, bool trainable = true) {
+                         const std::vector<int64_t>& shape, bool trainable = true) {
       // Registered names may hold no dot.
       std::string flat = unit.empty() ? name : unit + "_" + name;
       at::Tensor tensor = register_parameter(flat, 0.3 * at::randn(shape, generator), trainable);
