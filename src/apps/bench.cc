@@ -129,7 +129,7 @@ Outcome run_bench(const CommandSyntax& syntax, const Words& words) {
   }
   if (what == "sweep") {
     return run_sweep(describe("a table of strategies x prefetch x limit x ranks, as CSV and JSON",
-                              "swath bench sweep --output runs/sweep --ranks \"[1, 2]\" -- "
+                              "swath bench sweep --output runs/sweep --ranks [1,2] -- "
                               "--model vit_base --batch_size 4"),
                      rest);
   }

@@ -50,26 +50,28 @@ struct SweepCase {
 };
 
 // Every case that says something: a strategy that fits its ranks, and prefetch and limit only where
-// something is gathered.
+// something is gathered. Throws UsageError for a strategy that fits none.
 std::vector<SweepCase> cases_of(const SweepOptions& options) {
   std::vector<SweepCase> cases;
-  for (const int64_t ranks : options.ranks) {
-    for (const std::string& name : options.strategies) {
-      StrategyOptions row;
-      row.strategy = name;
+  for (const std::string& name : options.strategies) {
+    StrategyOptions row;
+    row.strategy = name;
+    bool fits_any = false;
+    for (const int64_t ranks : options.ranks) {
       Strategy strategy;
       try {
         strategy = make_strategy(row, ranks);
       } catch (const UsageError& error) {
+        if (!fits_any && ranks == options.ranks.back()) throw;
         log_info(fmt::format("left out: {}", error.message()));
         continue;
       }
+      fits_any = true;
       for (const std::string& prefetch : options.prefetch) {
         for (const std::string& limit : options.limit) {
           const bool is_first =
               prefetch == options.prefetch.front() && limit == options.limit.front();
-          if (!strategy.is_sharded() && !is_first) continue;
-          cases.push_back({ranks, name, prefetch, limit});
+          if (strategy.is_sharded() || is_first) cases.push_back({ranks, name, prefetch, limit});
         }
       }
     }

@@ -174,8 +174,21 @@ class PeakFlops {
   double measured_ = 0;
 };
 
+// The peak of the blocks alone: what is measured in between has matrices of its own.
+class PeakMemory {
+ public:
+  explicit PeakMemory(c10::Device device) : device_(device) {}
+  void begin_block() { reset_peak_memory(device_); }
+  void end_block() { bytes_ = std::max(bytes_, memory_stats(device_).peak_bytes); }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  c10::Device device_;
+  int64_t bytes_ = 0;
+};
+
 Json summary(const StepBenchOptions& options, const Subject& subject, c10::Device device,
-             const std::vector<double>& rates, const PeakFlops& peak) {
+             const std::vector<double>& rates, const PeakFlops& peak, const PeakMemory& memory) {
   const Spread spread = spread_of(rates);
   const at::ScalarType precision = select_precision(options.precision, device);
   const ModelSpec& spec = subject.spec();
@@ -195,7 +208,7 @@ Json summary(const StepBenchOptions& options, const Subject& subject, c10::Devic
           {"mfu", spec.train_flops * spread.median / (peak.value() * ranks)},
           {"peak_flops", peak.value()},
           {"peak_flops_are", peak.origin()},
-          {"peak_memory_bytes", memory_stats(device).peak_bytes}};
+          {"peak_memory_bytes", memory.bytes()}};
 }
 
 // Records the device's power while it exists.
@@ -231,7 +244,7 @@ Json measure(const StepBenchOptions& options, Subject& subject, c10::Device devi
              const std::function<Batch()>& next_batch, const std::function<double()>& waited = {}) {
   const auto exposed_now = [&] { return subject.parameters->exposed_seconds(); };
   run_block(subject, next_batch, options.warmup_steps, device);
-  reset_peak_memory(device);
+  PeakMemory memory(device);
   const double waited_before = waited ? waited() : 0;
   const double exposed_before = exposed_now();
   double seconds = 0;
@@ -241,11 +254,13 @@ Json measure(const StepBenchOptions& options, Subject& subject, c10::Device devi
   std::vector<double> rates;
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
     peak.before_block();
+    memory.begin_block();
     const Block block = run_block(subject, next_batch, options.steps, device);
+    memory.end_block();
     rates.push_back(rate_of(block.seconds, images));
     seconds = std::accumulate(block.seconds.begin(), block.seconds.end(), seconds);
   }
-  Json result = summary(options, subject, device, rates, peak);
+  Json result = summary(options, subject, device, rates, peak, memory);
   result["telemetry"] = telemetry.finish();
   result["allocated_bytes"] = memory_stats(device).allocated_bytes;
   result["reserved_bytes"] = memory_stats(device).reserved_bytes;
@@ -478,20 +493,22 @@ Json bench_peer(const StepBenchOptions& options, c10::Device device) {
   }
 
   // 3. Turn by turn.
-  reset_peak_memory(device);
+  PeakMemory memory(device);
   PeakFlops peak(device, precision);
   std::vector<double> rates;
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
     peak.before_block();
+    memory.begin_block();
     rates.push_back(
         rate_of(run_block(subject, next_batch, options.steps, device).seconds, options.batch_size));
+    memory.end_block();
     for (Peer& peer : peers) {
       peer.rates.push_back(rate_of(peer.run(options.steps), options.batch_size));
     }
   }
 
   // 4. The result.
-  Json result = summary(options, subject, device, rates, peak);
+  Json result = summary(options, subject, device, rates, peak, memory);
   result["warmup_losses"] = losses;
   result["peak_rss_bytes"] = peak_resident_bytes();
   for (const Peer& peer : peers) {
