@@ -82,6 +82,11 @@ struct Subject {
                                               train::TrainStep::Options{});
   }
   const ModelSpec& spec() const { return objective->spec(); }
+  // Null unless sharding.trace asks for one.
+  sharding::Trace* trace() {
+    auto* sharded = dynamic_cast<sharding::ShardedParameters*>(parameters.get());
+    return sharded != nullptr ? sharded->trace() : nullptr;
+  }
 
   std::shared_ptr<models::Objective> objective;
   std::unique_ptr<sharding::Parameters> parameters;
@@ -244,6 +249,8 @@ Json measure(const StepBenchOptions& options, Subject& subject, c10::Device devi
              const std::function<Batch()>& next_batch, const std::function<double()>& waited = {}) {
   const auto exposed_now = [&] { return subject.parameters->exposed_seconds(); };
   run_block(subject, next_batch, options.warmup_steps, device);
+  sharding::Trace* trace = subject.trace();
+  if (trace != nullptr) trace->clear();
   PeakMemory memory(device);
   const double waited_before = waited ? waited() : 0;
   const double exposed_before = exposed_now();
@@ -269,6 +276,8 @@ Json measure(const StepBenchOptions& options, Subject& subject, c10::Device devi
         to_text(make_strategy(options.sharding.strategy, subject.parameters->world_size()));
     if (device.is_cpu())
       result["exposed_communication"] = (exposed_now() - exposed_before) / seconds;
+    if (trace != nullptr)
+      result["overlapped_communication"] = sharding::overlapped_share(trace->spans());
   }
   if (waited) result["data_wait"] = (waited() - waited_before) / seconds;
   return result;

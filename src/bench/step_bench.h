@@ -41,9 +41,11 @@ struct StepBenchOptions {
 // count}, "step_seconds", "mfu", "peak_flops", "peak_flops_are", "peak_memory_bytes",
 // "train_gflops_per_image", ...}. With `groups`, all ranks call it and the rates are those of all
 // together; "exposed_communication" is the share of the time in which this rank's computation
-// waited for the others, "allocated_bytes" what it holds between steps (parameters, gradients,
-// optimizer), "telemetry" what its device says of itself (core/telemetry.h). The loss is checked to
-// be finite and equal under both operator backends before anything is timed. The three names mean
+// waited for the others, "overlapped_communication" (with sharding.trace, which then has the
+// measured steps) the share of its collectives' time in which it computed, "allocated_bytes" what
+// it holds between steps (parameters, gradients, optimizer), "telemetry" what its device says of
+// itself (core/telemetry.h). The loss is checked to be finite and equal under both operator
+// backends before anything is timed. The three names mean
 // what they mean in a run's log (train/run_log.h): "mfu" is the FLOPs that the model needs as a
 // share of "peak_flops". Peak FLOPs that are "measured" are those of one large product of the same
 // precision, measured before each repeat, of which the largest counts.

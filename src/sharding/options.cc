@@ -15,6 +15,9 @@ void ShardingOptions::describe(FieldTable& fields) {
   fields.add("timeout_minutes", &timeout_minutes, "a collective that takes longer ends the run")
       .at_least(0.01);
   fields.add("check_ranks", &check_ranks, "compare settings and weights over ranks at the start");
+  fields.add("trace", &trace,
+             "CPU: folder for each rank's spans of computation and collectives, in Chrome's "
+             "trace-event format; empty: none");
   fields.section("emulate", emulate);
 }
 

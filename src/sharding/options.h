@@ -17,6 +17,7 @@ struct ShardingOptions {
   double unit_mib = 1;
   double timeout_minutes = 10;
   bool check_ranks = true;
+  std::string trace;  // folder for trace_rank_NNNNN.json (trace.h); empty: none
   EmulatedNetworkOptions emulate;
 
   void describe(FieldTable& fields);

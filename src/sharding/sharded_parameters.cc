@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "sharding/flat_unit.h"
 #include "sharding/gradient_buffers.h"
 #include "sharding/lane.h"
@@ -27,6 +28,7 @@ ShardedOptions sharded_options(const ShardingOptions& options, at::ScalarType co
   sharded.reduce_dtype = options.reduce_precision == "bf16" ? at::kBFloat16 : at::kFloat;
   sharded.reduce_every_micro_batch = options.reduce_every_micro_batch;
   sharded.least_unit_numel = static_cast<int64_t>(options.unit_mib * (1 << 20) / sizeof(float));
+  sharded.trace_directory = options.trace;
   return sharded;
 }
 
@@ -93,6 +95,7 @@ class ShardedParameters::Engine final : public UnitRunner {
         scheduler_(schedule_units_of(divided_), strategy, schedule_options_of(options)) {
     make_groups();
     take_parameters(module, rules);
+    if (!options_.trace_directory.empty()) start_trace();
     gathers_ = std::make_unique<Lane>(device_);
     reductions_ = std::make_unique<Lane>(device_);
     gradients_ = std::make_unique<GradientBuffers>(
@@ -108,11 +111,13 @@ class ShardedParameters::Engine final : public UnitRunner {
     // Lanes first: their work refers to everything else.
     gathers_.reset();
     reductions_.reset();
+    if (trace_) write_trace();
   }
 
   void begin_step() {
     if (is_in_micro_batch_ || micro_batch_ % options_.accumulation != 0) give_up_step();
     micro_batch_ = 0;
+    if (trace_) trace_->begin_step();
     gradients_->begin_step();
     recorded_.clear();
     if (local_check_.defined()) local_check_.zero_();
@@ -123,6 +128,7 @@ class ShardedParameters::Engine final : public UnitRunner {
     open_unit_ = -1;
     for (Unit& unit : units_) unit.num_arrived = 0;
     gradients_->begin_micro_batch(micro_batch_);
+    trace_computation(StepEventKind::kForward, scheduler_.root());
     execute(scheduler_.begin_forward());
   }
 
@@ -140,9 +146,11 @@ class ShardedParameters::Engine final : public UnitRunner {
     if (is_first) {
       execute(scheduler_.before_forward(unit));
       record(StepEventKind::kForward, unit);
+      trace_computation(StepEventKind::kForward, unit);
     }
     at::Tensor y = inner_ ? inner_->run(name, forward, x) : forward(x);
     if (is_last) {
+      trace_computation(StepEventKind::kForward, scheduler_.root());
       execute(scheduler_.after_forward(unit));
       y.register_hook([this, unit = unit](const at::Tensor& gradient) {
         before_backward(unit);
@@ -156,12 +164,14 @@ class ShardedParameters::Engine final : public UnitRunner {
     // Buffers that stay are still being reduced for the micro-batch before.
     if (!strategy_.is_sharded()) wait_for(reduced_);
     execute(scheduler_.begin_backward());
+    trace_computation(StepEventKind::kBackward, scheduler_.root());
     loss.backward();
     close_open_unit();
     const int root = scheduler_.root();
     if (root >= 0) complete(root);
     execute(scheduler_.end_backward());
     if (strategy_.world_size > 1) reduced_ = reductions_->record();
+    if (trace_) trace_->compute({});
     is_in_micro_batch_ = false;
     if (++micro_batch_ == options_.accumulation) attach_gradients();
   }
@@ -179,7 +189,9 @@ class ShardedParameters::Engine final : public UnitRunner {
   void sum_over_ranks(at::Tensor& values) {
     if (!everyone_) return;
     const auto start = std::chrono::steady_clock::now();
-    everyone_->all_reduce(values, "sum over ranks");
+    const std::string label = "sum over ranks";
+    const TracedCollective traced(trace_.get(), TraceTrack::kComputation, label);
+    everyone_->all_reduce(values, label);
     exposed_seconds_ += seconds_since(start);
   }
 
@@ -191,6 +203,7 @@ class ShardedParameters::Engine final : public UnitRunner {
   ProcessGroups& groups() const { return groups_; }
   at::Tensor local_check() const { return local_check_; }
   double exposed_seconds() const { return exposed_seconds_; }
+  Trace* trace() { return trace_.get(); }
 
  private:
   struct Unit {
@@ -298,7 +311,9 @@ class ShardedParameters::Engine final : public UnitRunner {
         view.local = unit.flat.master();
         view.segments = segments;
         view.sum_over_shards = [this](at::Tensor& values) {
-          norm_group_->all_reduce(values, "gradient norm");
+          const std::string label = "gradient norm";
+          const TracedCollective traced(trace_.get(), TraceTrack::kComputation, label);
+          norm_group_->all_reduce(values, label);
         };
         views_.push_back(std::move(view));
         continue;
@@ -357,6 +372,7 @@ class ShardedParameters::Engine final : public UnitRunner {
     close_open_unit();
     execute(scheduler_.before_backward(unit));
     record(StepEventKind::kBackward, unit);
+    trace_computation(StepEventKind::kBackward, unit);
     open_unit_ = unit;
   }
 
@@ -374,6 +390,7 @@ class ShardedParameters::Engine final : public UnitRunner {
     const int unit = std::exchange(open_unit_, -1);
     if (unit < 0) return;
     complete(unit);
+    trace_computation(StepEventKind::kBackward, scheduler_.root());
     execute(scheduler_.after_backward(unit));
   }
 
@@ -384,6 +401,7 @@ class ShardedParameters::Engine final : public UnitRunner {
 
   // A step that ended before its last micro-batch, on all ranks alike (a rehearsal, a bad batch).
   void give_up_step() {
+    if (trace_) trace_->compute({});
     wait_for(gathers_->record());
     wait_for(reductions_->record());
     in_flight_ = {};
@@ -399,8 +417,41 @@ class ShardedParameters::Engine final : public UnitRunner {
   // The computation waits.
   void wait_for(const LaneEvent& event) {
     const auto start = std::chrono::steady_clock::now();
+    const bool is_traced = trace_ && !event.has_fired();
+    if (is_traced) trace_->begin_wait();
     wait_in_computation(event, device_);
+    if (is_traced) trace_->end_wait();
     exposed_seconds_ += seconds_since(start);
+  }
+
+  // --- the trace
+
+  void start_trace() {
+    if (!device_.is_cpu()) {
+      throw UsageError(
+          fmt::format("sharding.trace: spans of {} are a profiler's to take.", device_.str()),
+          "leave sharding.trace out and run under the vendor's profiler, or use --device cpu.");
+    }
+    trace_ = std::make_unique<Trace>();
+  }
+
+  // From here on the computation is in this unit; -1: a model without a root is between its units.
+  void trace_computation(StepEventKind kind, int unit) {
+    if (!trace_) return;
+    StepEvent event;
+    event.kind = kind;
+    event.unit = unit;
+    trace_->compute(to_text(event, scheduler_.units()));
+  }
+
+  void write_trace() const {
+    try {
+      trace_->write(
+          options_.trace_directory / fmt::format("trace_rank_{:05d}.json", groups_.rank()),
+          groups_.rank());
+    } catch (const std::exception& error) {
+      log_warning(fmt::format("sharding.trace: {}", error.what()));
+    }
   }
 
   // --- what the schedule says
@@ -464,6 +515,7 @@ class ShardedParameters::Engine final : public UnitRunner {
     gathers_->run([this, &unit, label = to_text(event, scheduler_.units())] {
       unit.flat.allocate_whole();
       unit.flat.refresh_own_slice();
+      const TracedCollective traced(trace_.get(), TraceTrack::kGathers, label);
       gather_group_->all_gather(unit.flat.whole(), unit.flat.own_slice(unit.flat.whole()), label);
     });
     unit.gathered = gathers_->record();
@@ -500,6 +552,7 @@ class ShardedParameters::Engine final : public UnitRunner {
     reductions_->wait(event_of_computation(device_));
     const at::Tensor part = units_[unit].flat.own_slice(whole);
     reductions_->run([this, whole, part, label = to_text(event, scheduler_.units())] {
+      const TracedCollective traced(trace_.get(), TraceTrack::kReductions, label);
       scatter_group_->reduce_scatter(part, whole, label);
     });
     if (!strategy_.is_replicated()) keep_part(unit, part);
@@ -523,7 +576,7 @@ class ShardedParameters::Engine final : public UnitRunner {
     const auto unit = static_cast<size_t>(event.unit);
     if (strategy_.is_sharded()) {
       const at::Tensor part = units_[unit].flat.own_slice(in_flight_.whole);
-      reductions_->run([this, part, label] { replicas_->all_reduce(part, label); });
+      all_reduce_on_lane(part, label);
       keep_part(unit, part);
       in_flight_.done = reductions_->record();
       return;
@@ -536,7 +589,14 @@ class ShardedParameters::Engine final : public UnitRunner {
 
   void reduce_over_replicas(const at::Tensor& values, const std::string& label) {
     reductions_->wait(event_of_computation(device_));
-    reductions_->run([this, values, label] { replicas_->all_reduce(values, label); });
+    all_reduce_on_lane(values, label);
+  }
+
+  void all_reduce_on_lane(const at::Tensor& values, const std::string& label) {
+    reductions_->run([this, values, label] {
+      const TracedCollective traced(trace_.get(), TraceTrack::kReductions, label);
+      replicas_->all_reduce(values, label);
+    });
   }
 
   void keep_part(size_t unit, const at::Tensor& part) {
@@ -560,6 +620,7 @@ class ShardedParameters::Engine final : public UnitRunner {
   std::unique_ptr<Communicator> replicas_;
   std::unique_ptr<Communicator> everyone_;
 
+  std::unique_ptr<Trace> trace_;  // null: off
   std::vector<Unit> units_;
   std::vector<ParamView> views_;
   std::vector<std::pair<std::string, at::Tensor>> frozen_;
@@ -611,6 +672,7 @@ const Strategy& ShardedParameters::strategy() const { return engine_->strategy()
 const std::vector<ScheduleUnit>& ShardedParameters::schedule_units() const {
   return engine_->scheduler().units();
 }
+Trace* ShardedParameters::trace() { return engine_->trace(); }
 const std::vector<StepEvent>& ShardedParameters::recorded_events() const {
   return engine_->recorded();
 }

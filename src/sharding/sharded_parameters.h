@@ -10,6 +10,7 @@
 // gradients are summed, never divided.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "sharding/communicator.h"
 #include "sharding/options.h"
 #include "sharding/parameters.h"
+#include "sharding/trace.h"
 
 namespace torch::nn {
 class Module;
@@ -37,6 +39,8 @@ struct ShardedOptions {
   // Consecutive blocks are joined until a unit has so many elements; 0: one block each.
   int64_t least_unit_numel = 0;
   bool records_events = false;  // for tests: keeps what was done in what order
+  // On a CPU: where trace_rank_NNNNN.json is written when the object ends. Empty: no trace.
+  std::filesystem::path trace_directory;
 };
 
 // As a recipe says it; accumulation and checkpointing are the caller's.
@@ -82,6 +86,8 @@ class ShardedParameters final : public Parameters {
   // Since begin_step(), with records_events: gathers, frees and reductions, and each block's
   // forward and backward.
   const std::vector<StepEvent>& recorded_events() const;
+  // Null without trace_directory.
+  Trace* trace();
 
  private:
   class Engine;
