@@ -243,6 +243,8 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
           {"resumed_from", checkpoint ? Json(checkpoint->path.string()) : Json()},
           {"output", directory.string()},
           {"seconds", summary.seconds},
+          {"checkpoint_stall_seconds", summary.checkpoint_stall_seconds},
+          {"checkpoint_write_seconds", summary.checkpoint_write_seconds},
           {"data_wait", summary.data_wait},
           {"skipped_steps", summary.skipped_steps},
           {"skipped_samples", skipped->size()},
@@ -280,10 +282,12 @@ Outcome run_pretrain(const CommandSyntax& syntax, const Words& words) {
     return outcome;
   }
   outcome.text =
-      fmt::format("{} steps, loss {:.4f}, {:.1f} images/s; checkpoint {}",
+      fmt::format("{} steps, loss {:.4f}, {:.1f} images/s; checkpoint {}; training waited {:.2f} s "
+                  "for checkpoints",
                   outcome.json.at("steps").get<int64_t>(), outcome.json.at("loss").get<double>(),
                   outcome.json.at("images_per_second").get<double>(),
-                  outcome.json.at("checkpoint").get<std::string>());
+                  outcome.json.at("checkpoint").get<std::string>(),
+                  outcome.json.at("checkpoint_stall_seconds").get<double>());
   return outcome;
 }
 

@@ -202,24 +202,49 @@ def test_wrong_settings(work, chips):
     demand(not (work / "bad" / "checkpoints").exists(), "nothing was written")
 
 
+def kill(process):
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
 def test_killed_at_random(work, chips, expected):
+    """One rank or all of them, while saves run beside the training or hold it up: what was complete
+    before is complete afterwards, and the run goes on from the newest of it."""
     generator = random.Random(time.time_ns())
-    for attempt in range(12):
+    during_a_save = {"true": 0, "false": 0}
+    for attempt in range(24):
+        beside = ("true", "false")[attempt % 2]
         output = work / f"random_{attempt}"
+        checkpoints = output / "checkpoints"
         words = pretrain_words(chips, output, 8, "--strategy", "FULL_SHARD",
-                               "--set", "train.checkpoint_steps=1")
+                               "--set", "train.checkpoint_steps=1",
+                               "--set", f"train.async_checkpoint={beside}",
+                               "--set", "train.keep_last=100")
         launcher = start(3, *words)
         wait_for_step(output, 1)
         time.sleep(generator.uniform(0, 0.4))
-        ranks = rank_processes(launcher)
-        if ranks:
-            try:
-                os.kill(generator.choice(list(ranks.values())), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        ranks = list(rank_processes(launcher).values())
+        complete = {path.parent.name for path in checkpoints.glob("step_*/COMPLETE")}
+        if attempt % 4 < 2:
+            kill(launcher.pid)
+            for process in ranks:
+                kill(process)
+            during_a_save[beside] += bool(list(checkpoints.glob(".partial*")))
+        elif ranks:
+            kill(generator.choice(ranks))
         launcher.communicate(timeout=60)
-        launch(2, *words)
+        left = sorted(path.parent.name for path in checkpoints.glob("step_*/COMPLETE"))
+        demand(complete <= set(left), f"attempt {attempt}: {complete} were complete, then {left}")
+        # Killed before its first checkpoint, a run has nothing to go on from.
+        result = launch(2, *words, "--json", *([] if left else ["--overwrite"]))
+        resumed_from = json.loads(result.stdout.strip().splitlines()[-1])["resumed_from"]
+        demand(Path(resumed_from or "").name == (left[-1] if left else ""),
+               f"attempt {attempt}: resumed from {resumed_from}, complete were {left}")
         demand_same_losses(output, expected, f"killed at random, attempt {attempt}")
+    demand(min(during_a_save.values()) > 0, f"no kill came during a save: {during_a_save}")
+    print(f"kills of all ranks during a save, of 6 each: {during_a_save}")
 
 
 def main():

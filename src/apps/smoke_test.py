@@ -328,6 +328,7 @@ def check_kill_and_resume(chips, folder):
     assert resumed["resumed_from"], "the killed run did not resume"
     assert resumed["steps"] == whole["steps"]
     assert losses(folder / "killed") == losses(folder / "whole"), "losses differ after resume"
+    check_asynchronous_saves(chips, folder)
     name = f"checkpoints/step_{whole['steps']:08d}/rank_00000.safetensors"
     assert (folder / "killed" / name).read_bytes() == (folder / "whole" / name).read_bytes(), \
         "weights or moments differ after resume"
@@ -336,6 +337,23 @@ def check_kill_and_resume(chips, folder):
     run(*pretrain_words(chips, folder / "killed", "--optim.beta2", 0.5), expect=2)
     run(*pretrain_words(chips, folder / "killed", "--model.depth", 3), expect=2)
     return folder / "whole"
+
+
+def check_asynchronous_saves(chips, folder):
+    """Checkpoints written beside the training hold what those hold that training waited for."""
+    outputs = []
+    for beside in ("true", "false"):
+        outputs.append(folder / f"beside_{beside}")
+        result = last_json(run(*pretrain_words(chips, outputs[-1], "--checkpoint_steps", 2,
+                                               "--keep_last", 100, "--async_checkpoint", beside)))
+        stall, write = (result[f"checkpoint_{what}_seconds"] for what in ("stall", "write"))
+        assert stall > 0 and write > 0, result
+        assert beside == "true" or stall >= write, result
+    files = [sorted(path.relative_to(output) for path in output.glob("checkpoints/*/*.safetensors"))
+             for output in outputs]
+    assert len(files[0]) >= 10 and files[0] == files[1], files
+    for name in files[0]:
+        assert (outputs[0] / name).read_bytes() == (outputs[1] / name).read_bytes(), name
 
 
 def check_moved_run(chips, folder, trained):
@@ -375,9 +393,11 @@ def check_full_disk(chips, folder):
     output = folder / "full_disk"
     run(*pretrain_words(chips, output, "--max_steps", 4))
     before = sorted(path.name for path in (output / "checkpoints").iterdir())
-    failed = run(*pretrain_words(chips, output), expect=1, largest_file=20000)
-    assert "rank_00000.safetensors" in failed.stderr, failed.stderr
-    assert sorted(path.name for path in (output / "checkpoints").iterdir()) == before
+    for more in ([], ["--checkpoint_steps", 2],
+                 ["--checkpoint_steps", 2, "--async_checkpoint", "false"]):
+        failed = run(*pretrain_words(chips, output, *more), expect=1, largest_file=20000)
+        assert "rank_00000.safetensors" in failed.stderr, failed.stderr
+        assert sorted(path.name for path in (output / "checkpoints").iterdir()) == before
     resumed = last_json(run(*pretrain_words(chips, output)))
     assert resumed["resumed_from"].endswith("step_00000004")
 

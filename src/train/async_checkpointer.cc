@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <chrono>
 #include <exception>
 #include <utility>
 
@@ -13,16 +12,14 @@
 namespace swath::train {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+double seconds_since(AsyncCheckpointer::Clock::time_point start) {
+  return std::chrono::duration<double>(AsyncCheckpointer::Clock::now() - start).count();
 }
 
 }  // namespace
 
-AsyncCheckpointer::AsyncCheckpointer(
-    CheckpointRanks ranks, std::function<void(const std::filesystem::path&)> after_publishing)
+AsyncCheckpointer::AsyncCheckpointer(CheckpointRanks ranks,
+                                     std::function<void(int64_t step)> after_publishing)
     : ranks_(std::move(ranks)), after_publishing_(std::move(after_publishing)) {}
 
 AsyncCheckpointer::~AsyncCheckpointer() {
@@ -35,32 +32,50 @@ AsyncCheckpointer::~AsyncCheckpointer() {
 
 double AsyncCheckpointer::start(const std::filesystem::path& directory, int64_t step,
                                 const std::vector<TensorPiece>& pieces, Json state,
-                                std::string config) {
-  const auto begin = Clock::now();
+                                std::string config, Clock::time_point since) {
   finish();
   std::vector<TensorPiece> host_pieces = copy_to_host(pieces);
-  const double stall_seconds = seconds_since(begin);
+  const double stall_seconds = seconds_since(since);
   writing_ = std::async(std::launch::async,
                         [this, directory, step, stall_seconds, host_pieces = std::move(host_pieces),
                          state = std::move(state), config = std::move(config)] {
-                          const auto write_begin = Clock::now();
-                          const std::filesystem::path path =
-                              save_checkpoint(directory, step, host_pieces, state, config, ranks_);
-                          if (after_publishing_) after_publishing_(path);
-                          const std::lock_guard lock(mutex_);
-                          saved_.push_back({step, path, stall_seconds, seconds_since(write_begin)});
+                          write(directory, step, host_pieces, state, config,
+                                [stall_seconds] { return stall_seconds; });
                         });
   return stall_seconds;
+}
+
+double AsyncCheckpointer::save(const std::filesystem::path& directory, int64_t step,
+                               const std::vector<TensorPiece>& pieces, const Json& state,
+                               const std::string& config, Clock::time_point since) {
+  finish();
+  write(directory, step, pieces, state, config, [since] { return seconds_since(since); });
+  return seconds_since(since);
+}
+
+void AsyncCheckpointer::write(const std::filesystem::path& directory, int64_t step,
+                              const std::vector<TensorPiece>& pieces, const Json& state,
+                              const std::string& config,
+                              const std::function<double()>& stall_seconds) {
+  const auto begin = Clock::now();
+  const std::filesystem::path path =
+      save_checkpoint(directory, step, pieces, state, config, ranks_);
+  if (after_publishing_) after_publishing_(step);
+  const std::lock_guard lock(mutex_);
+  saved_.push_back({step, path, stall_seconds(), seconds_since(begin)});
 }
 
 void AsyncCheckpointer::finish() {
   if (writing_.valid()) writing_.get();
 }
 
+bool AsyncCheckpointer::has_ended() const {
+  return writing_.valid() &&
+         writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
 std::vector<SavedCheckpoint> AsyncCheckpointer::take_saved() {
-  if (writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready) {
-    finish();
-  }
+  if (has_ended()) finish();
   const std::lock_guard lock(mutex_);
   return std::exchange(saved_, {});
 }

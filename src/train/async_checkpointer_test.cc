@@ -44,10 +44,10 @@ class AsyncCheckpointerFiles : public testing::Test {
 
 TEST_F(AsyncCheckpointerFiles, WritesWhatWasThereWhileTheCallerGoesOn) {
   std::latch gate(1);
-  std::vector<fs::path> published;
+  std::vector<int64_t> published;
   const at::Tensor values = torch::full({1000}, 3.0F);
   AsyncCheckpointer checkpointer(behind(gate),
-                                 [&](const fs::path& path) { published.push_back(path); });
+                                 [&](int64_t step) { published.push_back(step); });
   const double stall = checkpointer.start(
       saves(), 7, {{"values", {1000}, 0, values}, {"none", {0}, 0, torch::zeros({0})}},
       {{"seed", 1}}, "seed = 1\n");
@@ -55,19 +55,45 @@ TEST_F(AsyncCheckpointerFiles, WritesWhatWasThereWhileTheCallerGoesOn) {
   EXPECT_TRUE(checkpointer.take_saved().empty());
   EXPECT_FALSE(fs::exists(saves() / "step_00000007"));
   std::this_thread::sleep_for(20ms);
+  EXPECT_FALSE(checkpointer.has_ended());
   gate.count_down();
-  checkpointer.finish();
+  while (!checkpointer.has_ended()) std::this_thread::sleep_for(1ms);
   const std::vector<SavedCheckpoint> saved = checkpointer.take_saved();
   ASSERT_EQ(saved.size(), 1U);
   EXPECT_EQ(saved[0].step, 7);
   EXPECT_EQ(saved[0].stall_seconds, stall);
   EXPECT_GE(saved[0].write_seconds, 0.02);
   EXPECT_LT(stall, saved[0].write_seconds);
-  EXPECT_EQ(published, std::vector<fs::path>{saves() / "step_00000007"});
+  EXPECT_EQ(saved[0].path, saves() / "step_00000007");
+  EXPECT_EQ(published, std::vector<int64_t>{7});
+  EXPECT_FALSE(checkpointer.has_ended());
   EXPECT_TRUE(checkpointer.take_saved().empty());
   const Checkpoint checkpoint = find_checkpoint(saves());
   EXPECT_EQ(checkpoint.state.at("seed"), 1);
   EXPECT_TRUE(at::equal(read_checkpoint_tensor(checkpoint, "values"), torch::full({1000}, 3.0F)));
+}
+
+TEST_F(AsyncCheckpointerFiles, ASaveWithoutACopyIsThereWhenItReturns) {
+  std::vector<int64_t> published;
+  const at::Tensor values = torch::full({1000}, 3.0F);
+  const std::vector<TensorPiece> pieces = {{"values", {1000}, 0, values}};
+  AsyncCheckpointer checkpointer({}, [&](int64_t step) { published.push_back(step); });
+  checkpointer.start(saves(), 7, pieces, {}, "");
+  values.fill_(4);
+  const double stall =
+      checkpointer.save(saves(), 8, pieces, {}, "", AsyncCheckpointer::Clock::now() - 2s);
+  EXPECT_EQ(find_checkpoint(saves()).step, 8);
+  EXPECT_EQ(published, (std::vector<int64_t>{7, 8}));
+  const std::vector<SavedCheckpoint> saved = checkpointer.take_saved();
+  ASSERT_EQ(saved.size(), 2U);
+  EXPECT_LE(saved[1].write_seconds + 2, saved[1].stall_seconds);
+  EXPECT_LE(saved[1].stall_seconds, stall);
+  for (const Checkpoint& checkpoint : list_checkpoints(saves())) {
+    EXPECT_EQ(read_checkpoint_tensor(checkpoint, "values").max().item<float>(),
+              checkpoint.step == 7 ? 3 : 4);
+  }
+  EXPECT_ANY_THROW(checkpointer.save(impossible(), 9, pieces, {}, ""));
+  checkpointer.finish();
 }
 
 TEST_F(AsyncCheckpointerFiles, OnlyOneSaveIsUnderWay) {
@@ -75,7 +101,7 @@ TEST_F(AsyncCheckpointerFiles, OnlyOneSaveIsUnderWay) {
   std::atomic<int> publishing = 0;
   std::atomic<int> most = 0;
   const at::Tensor values = torch::full({10}, 1.0F);
-  AsyncCheckpointer checkpointer(behind(gate), [&](const fs::path&) {
+  AsyncCheckpointer checkpointer(behind(gate), [&](int64_t) {
     most = std::max(most.load(), ++publishing);
     std::this_thread::sleep_for(20ms);
     --publishing;

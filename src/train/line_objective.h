@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <functional>
 
 #include "core/tensor/unit_runner.h"
 #include "models/objective.h"
@@ -13,11 +14,14 @@ namespace swath::train {
 // A linear regression of two inputs on 1, with the interface of a model.
 class LineObjective : public models::Objective {
  public:
-  LineObjective() : weight_(module_.register_parameter("weight", torch::ones({1, 2}))) {}
+  LineObjective() : weight_(module_.register_parameter("weight", torch::ones({1, 2}))) {
+    spec_.units.push_back({"root", {{"weight", {1, 2}, true}}});
+  }
   models::LossResult loss(const Batch& batch, UnitRunner& runner) override {
     is_checkpointing = dynamic_cast<CheckpointingRunner*>(&runner) != nullptr;
     const at::Tensor x = batch.images_BCHW.flatten(1).to(weight_.scalar_type());
     const at::Tensor error = torch::mm(x, weight_.t()).squeeze(1).to(torch::kFloat) - 1;
+    if (before_call) before_call(calls_);
     const double factor = calls_ >= first_bad_call && calls_ < end_of_bad_calls ? NAN : 1.0;
     ++calls_;
     models::LossResult result;
@@ -33,6 +37,8 @@ class LineObjective : public models::Objective {
   torch::nn::Module& module() override { return module_; }
   const ModelSpec& spec() const override { return spec_; }
   at::Tensor weight() const { return weight_; }
+
+  std::function<void(int64_t call)> before_call;  // of loss(), counted from 0
 
   // Calls of loss(), counted from 0, in [first, end) give a loss that is not a number.
   int64_t first_bad_call = 0;

@@ -36,6 +36,9 @@ void TrainOptions::describe(FieldTable& fields) {
       .at_least(0);
   fields.add("checkpoint_steps", &checkpoint_steps, "steps between checkpoints; 0: by time only")
       .at_least(0);
+  fields.add("async_checkpoint", &async_checkpoint,
+             "write checkpoints beside the training, from a copy in host memory: weights, moments "
+             "and averages once, shared among ranks; false: steps wait for the disk");
   fields.add("keep_last", &keep_last, "complete checkpoints to keep").at_least(1);
   fields.add("keep_every", &keep_every, "also keep those of every so many steps; 0: none")
       .at_least(0);
@@ -44,7 +47,7 @@ void TrainOptions::describe(FieldTable& fields) {
 bool may_change_on_resume(const std::string& key) {
   // Where and how long, not what: none of these changes what training computes, beyond the rounding
   // of sums on another device or number of threads.
-  constexpr std::array<std::string_view, 15> kFree = {"output",
+  constexpr std::array<std::string_view, 16> kFree = {"output",
                                                       "resume",
                                                       "device",
                                                       "threads",
@@ -53,6 +56,7 @@ bool may_change_on_resume(const std::string& key) {
                                                       "train.log_every",
                                                       "train.checkpoint_minutes",
                                                       "train.checkpoint_steps",
+                                                      "train.async_checkpoint",
                                                       "train.keep_last",
                                                       "train.keep_every",
                                                       "loader.workers",

@@ -24,6 +24,7 @@ struct TrainOptions {
   int64_t log_every = 10;
   double checkpoint_minutes = 10;
   int64_t checkpoint_steps = 0;  // additionally every so many steps; 0: not
+  bool async_checkpoint = true;  // writes from a copy in host memory, beside the next steps
   int64_t keep_last = 2;
   int64_t keep_every = 0;  // keep each checkpoint whose step is a multiple; 0: none
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/Event.h>
+#include <c10/core/StreamGuard.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -25,7 +26,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Places in Trainer::votes().
-enum Vote : size_t { kToldToStop, kTimeIsOver, kSaveIsDue, kNumVotes };
+enum Vote : size_t { kToldToStop, kTimeIsOver, kSaveIsDue, kSaveHasEnded, kNumVotes };
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -47,6 +48,32 @@ std::unique_ptr<sharding::Parameters> make_sharded_parameters(
   return std::make_unique<sharding::ShardedParameters>(
       objective.module(), objective.spec(), make_strategy(sharding.strategy, groups.world_size()),
       groups, options, rules);
+}
+
+// Ranks that agree through `group` (null: a single one). On a GPU a thread beside the training needs
+// a stream of its own: on the computation's, its sums would stand between others in another order
+// on each rank.
+CheckpointRanks ranks_of(sharding::Communicator* group, c10::Device device,
+                         std::optional<c10::Stream> own_stream) {
+  CheckpointRanks ranks;
+  if (group == nullptr) return ranks;
+  ranks.rank = group->rank();
+  ranks.size = group->size();
+  ranks.all_agree = [group, device, own_stream](bool is_well) {
+    std::optional<c10::StreamGuard> guard;
+    if (own_stream) guard.emplace(*own_stream);
+    const at::Tensor problems =
+        at::full({1}, is_well ? 0.0F : 1.0F, at::TensorOptions(at::kFloat).device(device));
+    group->all_reduce(problems, "agreeing on a checkpoint");
+    return problems.item<float>() == 0;
+  };
+  return ranks;
+}
+
+std::optional<c10::Stream> new_stream(c10::Device device) {
+  if (device.is_cpu()) return std::nullopt;
+  return c10::impl::VirtualGuardImpl(device.type())
+      .getStreamFromGlobalPool(device, /*isHighPriority=*/false);
 }
 
 sharding::ParameterRule default_rule(const std::string& name, at::IntArrayRef shape) {
@@ -142,6 +169,7 @@ Trainer::Trainer(models::Objective& objective, data::Loader& loader, TrainOption
   const sharding::ParameterRules decided = rules ? rules : sharding::ParameterRules(default_rule);
   if (groups != nullptr && groups->world_size() > 1) {
     agreement_ = groups->make_world_group("agreement");
+    if (train_.async_checkpoint) agreement_of_saves_ = groups->make_world_group("checkpoints");
     parameters_ =
         make_sharded_parameters(objective_, train_, sharding, precision, *groups, decided);
     parallelism_ = to_text(make_strategy(sharding.strategy, groups->world_size()));
@@ -156,6 +184,17 @@ Trainer::Trainer(models::Objective& objective, data::Loader& loader, TrainOption
   step_ = std::make_unique<TrainStep>(
       objective_, *parameters_, *optimizer_,
       TrainStep::Options{train_.batch_size, train_.clip_norm, train_.ema_decay});
+  std::function<void(int64_t step)> delete_old;
+  if (is_lead()) {
+    delete_old = [saves = directory_ / "checkpoints", keep_last = train_.keep_last,
+                  keep_every = train_.keep_every](int64_t step) {
+      delete_old_checkpoints(saves, step, keep_last, keep_every);
+    };
+  }
+  checkpointer_ = std::make_unique<AsyncCheckpointer>(
+      agreement_of_saves_ ? ranks_of(agreement_of_saves_.get(), device_, new_stream(device_))
+                          : checkpoint_ranks(),
+      std::move(delete_old));
   const std::optional<double> published = published_peak_flops(device_, precision);
   peak_flops_are_published_ = published.has_value();
   peak_flops_ = published ? *published : measured_matmul_flops(device_, precision);
@@ -237,17 +276,7 @@ std::vector<TensorPiece> Trainer::state_pieces(bool for_saving) const {
 }
 
 CheckpointRanks Trainer::checkpoint_ranks() const {
-  CheckpointRanks ranks;
-  if (!agreement_) return ranks;
-  ranks.rank = agreement_->rank();
-  ranks.size = agreement_->size();
-  ranks.all_agree = [this](bool is_well) {
-    const at::Tensor problems =
-        at::full({1}, is_well ? 0.0F : 1.0F, at::TensorOptions(at::kFloat).device(device_));
-    agreement_->all_reduce(problems, "agreeing on a checkpoint");
-    return problems.item<float>() == 0;
-  };
-  return ranks;
+  return ranks_of(agreement_.get(), device_, std::nullopt);
 }
 
 std::vector<float> Trainer::votes() const {
@@ -257,7 +286,7 @@ std::vector<float> Trainer::votes() const {
   const bool is_save_due =
       train_.checkpoint_minutes > 0 && seconds_since(last_save_) >= train_.checkpoint_minutes * 60;
   return {is_told_to_stop ? 1.0F : 0.0F, is_lead() && is_over ? 1.0F : 0.0F,
-          is_lead() && is_save_due ? 1.0F : 0.0F};
+          is_lead() && is_save_due ? 1.0F : 0.0F, checkpointer_->has_ended() ? 1.0F : 0.0F};
 }
 
 void Trainer::resume(const Checkpoint& checkpoint) {
@@ -348,18 +377,12 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
   start_wait_seconds_ = loader_.wait_seconds();
   reset_peak_memory(device_);
 
-  while ((summary_.reason = reason_to_stop()).empty()) {
-    const double lr = learning_rate();
-    const double epoch = static_cast<double>(steps_done_) / steps_per_epoch();
-    StepResult result = step_->run([this] { return loader_.next(); }, lr, votes());
-    pending_.emplace_back(std::move(result), ++steps_done_, epoch, lr);
-    // On a GPU the numbers of the step before are there by now: nobody waits.
-    inspect_finished_steps(device_.is_cpu() ? 0 : 1);
-    if (checkpoint_is_due()) save();
+  try {
+    train();
+  } catch (...) {
+    complete_save_after_error();
+    throw;
   }
-  inspect_finished_steps(0);
-  if (window_->steps() > 0) write_step_line();
-  if (last_saved_step_ != steps_done_) save();
   end_progress();
 
   summary_.steps = steps_done_;
@@ -377,8 +400,28 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
               {"peak_memory_bytes", summary_.peak_memory_bytes},
               {"skipped_steps", summary_.skipped_steps},
               {"skipped_samples", loader_.skipped_samples()},
+              {"checkpoint_stall_seconds", summary_.checkpoint_stall_seconds},
+              {"checkpoint_write_seconds", summary_.checkpoint_write_seconds},
               {"reason", summary_.reason}});
   return summary_;
+}
+
+void Trainer::train() {
+  while ((summary_.reason = reason_to_stop()).empty()) {
+    const double lr = learning_rate();
+    const double epoch = static_cast<double>(steps_done_) / steps_per_epoch();
+    StepResult result = step_->run([this] { return loader_.next(); }, lr, votes());
+    pending_.emplace_back(std::move(result), ++steps_done_, epoch, lr);
+    // On a GPU the numbers of the step before are there by now: nobody waits.
+    inspect_finished_steps(device_.is_cpu() ? 0 : 1);
+    if (save_has_ended()) note_saved_checkpoints();
+    if (checkpoint_is_due()) save(/*goes_on=*/reason_to_stop().empty());
+  }
+  inspect_finished_steps(0);
+  if (window_->steps() > 0) write_step_line();
+  if (last_saved_step_ != steps_done_) save(/*goes_on=*/false);
+  checkpointer_->finish();
+  note_saved_checkpoints();
 }
 
 void Trainer::inspect_finished_steps(size_t leave) {
@@ -485,10 +528,12 @@ void Trainer::check_weights_are_finite() const {
               "lower the learning rate and resume from the last checkpoint.");
 }
 
-void Trainer::save() {
+void Trainer::save(bool goes_on) {
   inspect_finished_steps(0);  // a non-finite step is known before anything is published
-  check_weights_are_finite();
   const auto begin = Clock::now();
+  check_weights_are_finite();
+  checkpointer_->finish();
+  note_saved_checkpoints();
   const data::DataPosition position = loader_.position();
   const Json state = {
       {"seed", seed_},
@@ -500,19 +545,44 @@ void Trainer::save() {
         {"next_sample", position.next_sample},
         {"samples", loader_.samples()}}},
       {"random", "counter based: every draw is a function of seed, purpose, epoch and sample id"}};
-  const std::filesystem::path path =
-      save_checkpoint(directory_ / "checkpoints", steps_done_, state_pieces(true), state, config_,
-                      checkpoint_ranks());
-  if (is_lead()) {
-    delete_old_checkpoints(directory_ / "checkpoints", steps_done_, train_.keep_last,
-                           train_.keep_every);
+  const std::filesystem::path saves = directory_ / "checkpoints";
+  if (train_.async_checkpoint && goes_on) {
+    checkpointer_->start(saves, steps_done_, state_pieces(true), state, config_, begin);
+  } else {
+    checkpointer_->save(saves, steps_done_, state_pieces(true), state, config_, begin);
+    note_saved_checkpoints();
   }
-  summary_.checkpoint = path.string();
+  agreed_[kSaveHasEnded] = 0;  // that was about the save before
   last_saved_step_ = steps_done_;
   last_save_ = Clock::now();
   window_->exclude(last_save_ - begin);
-  log("checkpoint",
-      {{"step", steps_done_}, {"path", path.string()}, {"seconds", seconds_since(begin)}});
+}
+
+// Ranks learn it at the same step, so an error of saving ends all of them there.
+bool Trainer::save_has_ended() const {
+  if (!agreement_) return checkpointer_->has_ended();
+  return agreed_[kSaveHasEnded] == static_cast<float>(agreement_->size());
+}
+
+void Trainer::note_saved_checkpoints() {
+  for (const SavedCheckpoint& saved : checkpointer_->take_saved()) {
+    summary_.checkpoint = saved.path.string();
+    summary_.checkpoint_stall_seconds += saved.stall_seconds;
+    summary_.checkpoint_write_seconds += saved.write_seconds;
+    log("checkpoint", {{"step", saved.step},
+                       {"path", saved.path.string()},
+                       {"stall_seconds", saved.stall_seconds},
+                       {"write_seconds", saved.write_seconds}});
+  }
+}
+
+void Trainer::complete_save_after_error() {
+  try {
+    checkpointer_->finish();
+    note_saved_checkpoints();
+  } catch (const std::exception& error) {
+    log_warning(fmt::format("the checkpoint under way was lost, too: {}", error.what()));
+  }
 }
 
 }  // namespace swath::train

@@ -16,6 +16,7 @@
 #include "sharding/communicator.h"
 #include "sharding/options.h"
 #include "sharding/parameters.h"
+#include "train/async_checkpointer.h"
 #include "train/checkpoint.h"
 #include "train/options.h"
 #include "train/run_log.h"
@@ -40,6 +41,8 @@ struct TrainSummary {
   int64_t peak_memory_bytes = 0;
   int64_t skipped_steps = 0;  // since the run began, resumed or not
   std::string checkpoint;     // path of the last one
+  double checkpoint_stall_seconds = 0;  // while saving kept the training in this process
+  double checkpoint_write_seconds = 0;  // of writing, beside the training or not
   std::string reason;         // "epochs", "max_minutes", "max_steps" or "signal N"
   int signal = 0;
 };
@@ -63,9 +66,10 @@ class Trainer {
   double fit_epochs(double minutes);
 
   // Trains to the end of the schedule, a limit or a signal; the last checkpoint is written in every
-  // case. A run that is resumed at its end makes no step and writes nothing. Throws UsageError when
-  // the schedule is all warm-up. `config` is the resolved configuration, stored in checkpoints;
-  // `header` opens the log.
+  // case, and complete when this returns. With an error the save under way is completed, too; an
+  // error of saving ends the run, at the same step on all ranks. A run that is resumed at its end
+  // makes no step and writes nothing. Throws UsageError when the schedule is all warm-up.
+  // `config` is the resolved configuration, stored in checkpoints; `header` opens the log.
   TrainSummary run(const std::string& config, const Json& header);
 
   // "one process", or the strategy and its ranks.
@@ -83,7 +87,12 @@ class Trainer {
   int signal_to_stop() const;
   bool checkpoint_is_due() const;
   void check_weights_are_finite() const;
-  void save();
+  void train();
+  // `goes_on`: more steps follow, which may run while it is written.
+  void save(bool goes_on);
+  bool save_has_ended() const;
+  void note_saved_checkpoints();
+  void complete_save_after_error();
   void inspect_finished_steps(size_t leave);
   void inspect(const Pending& pending);
   std::string origin_of_non_finite(const Pending& pending) const;
@@ -93,9 +102,9 @@ class Trainer {
   double remaining_seconds(int64_t step) const;
   bool is_lead() const { return parameters_->rank() == 0; }
   // What ranks have to agree on, summed over them within the step: whether one was told to stop,
-  // the lead's time is over, the lead's next checkpoint is due.
+  // the lead's time is over, the lead's next checkpoint is due, its save under way is over.
   std::vector<float> votes() const;
-  CheckpointRanks checkpoint_ranks() const;
+  CheckpointRanks checkpoint_ranks() const;  // for the training thread
   // Everything that a checkpoint holds. `for_saving`: each value on one rank only.
   std::vector<TensorPiece> state_pieces(bool for_saving) const;
 
@@ -108,10 +117,13 @@ class Trainer {
   std::filesystem::path directory_;
 
   std::unique_ptr<sharding::Communicator> agreement_;  // null: one process
+  // Of the thread that writes checkpoints; null: one process, or there is no such thread.
+  std::unique_ptr<sharding::Communicator> agreement_of_saves_;
   std::unique_ptr<sharding::Parameters> parameters_;
   std::string parallelism_ = "one process";
   std::unique_ptr<optim::AdamW> optimizer_;
   std::unique_ptr<TrainStep> step_;
+  std::unique_ptr<AsyncCheckpointer> checkpointer_;
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<Window> window_;
   std::deque<Pending> pending_;
@@ -122,7 +134,7 @@ class Trainer {
   std::vector<float> agreed_;  // votes of the newest step whose numbers are known
   std::string config_;
   int64_t steps_done_ = 0;
-  int64_t last_saved_step_ = -1;
+  int64_t last_saved_step_ = -1;  // or whose save is under way
   double peak_flops_ = 0;
   bool peak_flops_are_published_ = false;
   double start_wait_seconds_ = 0;

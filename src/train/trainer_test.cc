@@ -1,16 +1,22 @@
 #include "train/trainer.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 #include <unistd.h>
 
 #include <array>
 #include <csignal>
+#include <fstream>
+#include <functional>
+#include <latch>
+#include <thread>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/interrupt.h"
 #include "core/random.h"
+#include "sharding/thread_groups.h"
 #include "train/line_objective.h"
 
 namespace swath::train {
@@ -54,18 +60,73 @@ class PixelDataset : public data::Dataset {
   std::vector<std::string> no_classes_;
 };
 
+// A rank's groups, where sums of the writing thread wait for a gate.
+class GatedGroups : public sharding::ProcessGroups {
+ public:
+  GatedGroups(sharding::ProcessGroups& real, std::latch& gate) : real_(real), gate_(gate) {}
+  int64_t rank() const override { return real_.rank(); }
+  int64_t world_size() const override { return real_.world_size(); }
+  std::string name() const override { return real_.name(); }
+  std::unique_ptr<sharding::Communicator> make_group(const std::vector<int64_t>& global_ranks,
+                                                     const std::string& name) override {
+    std::unique_ptr<sharding::Communicator> group = real_.make_group(global_ranks, name);
+    if (name != "checkpoints") return group;
+    return std::make_unique<Gated>(std::move(group), gate_);
+  }
+
+ private:
+  class Gated : public sharding::Communicator {
+   public:
+    Gated(std::unique_ptr<sharding::Communicator> real, std::latch& gate)
+        : Communicator(real->rank(), real->global_ranks()), real_(std::move(real)), gate_(gate) {}
+    void all_gather(const at::Tensor& whole, const at::Tensor& part,
+                    const std::string& label) override {
+      real_->all_gather(whole, part, label);
+    }
+    void reduce_scatter(const at::Tensor& part, const at::Tensor& whole,
+                        const std::string& label) override {
+      real_->reduce_scatter(part, whole, label);
+    }
+    void all_reduce(const at::Tensor& values, const std::string& label) override {
+      for (int i = 0; i < 3000 && !gate_.try_wait(); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      }
+      if (!gate_.try_wait()) throw Error("training did not go on while a save was under way.");
+      real_->all_reduce(values, label);
+    }
+    void broadcast(const at::Tensor& values, int64_t root, const std::string& label) override {
+      real_->broadcast(values, root, label);
+    }
+
+   private:
+    std::unique_ptr<sharding::Communicator> real_;
+    std::latch& gate_;
+  };
+  sharding::ProcessGroups& real_;
+  std::latch& gate_;
+};
+
 struct Training {
-  explicit Training(const fs::path& directory, TrainOptions options, int64_t samples = 40)
+  explicit Training(const fs::path& directory, TrainOptions options, int64_t samples = 40,
+                    sharding::ProcessGroups* groups = nullptr)
       : loader(std::make_shared<PixelDataset>(samples), transform(),
-               data::LoaderOptions{.batch_size = options.batch_size / options.accumulation}, 5,
-               at::kCPU),
-        trainer(objective, loader, std::move(options), optim(), 5, at::kCPU, directory) {}
+               loader_options(options, groups), 5, at::kCPU, groups ? groups->rank() : 0,
+               groups ? groups->world_size() : 1),
+        trainer(objective, loader, std::move(options), optim(), 5, at::kCPU, directory, {},
+                groups) {}
 
   static data::Transform transform() {
     data::TransformOptions options;
     options.kind = "none";
     options.size = 1;
     return data::Transform(options, {{128, 128}, {64, 64}});
+  }
+  static data::LoaderOptions loader_options(const TrainOptions& options,
+                                            const sharding::ProcessGroups* groups) {
+    data::LoaderOptions result;
+    const int64_t size = options.batch_size / options.accumulation;
+    (groups ? result.global_batch_size : result.batch_size) = size;
+    return result;
   }
   static OptimOptions optim() {
     OptimOptions options;
@@ -105,6 +166,27 @@ class TrainerRuns : public testing::Test {
       if (entry.at("kind").get<std::string>() == kind) found.push_back(entry);
     }
     return found;
+  }
+  static void expect_same_checkpoints(const fs::path& a, const fs::path& b, size_t count) {
+    const std::vector<Checkpoint> found_a = list_checkpoints(a / "checkpoints");
+    const std::vector<Checkpoint> found_b = list_checkpoints(b / "checkpoints");
+    ASSERT_EQ(found_a.size(), count);
+    ASSERT_EQ(found_b.size(), count);
+    for (size_t i = 0; i < count; ++i) {
+      verify_checkpoint(found_b[i]);
+      EXPECT_EQ(found_a[i].step, found_b[i].step);
+      EXPECT_EQ(found_a[i].tensors, found_b[i].tensors) << found_a[i].step;
+      EXPECT_EQ(found_a[i].state, found_b[i].state) << found_a[i].step;
+    }
+  }
+  // From here on no checkpoint can be written; those of before are in `kept`.
+  static void put_a_file_in_the_way(const fs::path& directory) {
+    const fs::path checkpoints = directory / "checkpoints";
+    for (int i = 0; i < 1000 && !fs::exists(checkpoints / "step_00000005"); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    fs::rename(checkpoints, directory / "kept");
+    std::ofstream(checkpoints) << "no directory";
   }
   // Event files that tell TensorBoard to forget steps: SessionLog.START, field 7 of an event.
   static int64_t restarts_in(const fs::path& directory) {
@@ -155,11 +237,12 @@ TEST_F(TrainerRuns, StepLinesHaveEveryField) {
     EXPECT_LE(line.at("data_wait"), 1);
   }
   EXPECT_GT(lines("run").front().at("peak_flops"), 0);
-  for (const char* field : {"step", "path", "seconds"}) {
+  for (const char* field : {"step", "path", "stall_seconds", "write_seconds"}) {
     EXPECT_TRUE(lines("checkpoint").front().contains(field)) << field;
   }
   for (const char* field : {"steps", "loss", "seconds", "images_per_second", "data_wait",
-                            "peak_memory_bytes", "skipped_steps", "skipped_samples", "reason"}) {
+                            "peak_memory_bytes", "skipped_steps", "skipped_samples", "reason",
+                            "checkpoint_stall_seconds", "checkpoint_write_seconds"}) {
     EXPECT_TRUE(lines("end").front().contains(field)) << field;
   }
 }
@@ -346,6 +429,108 @@ TEST_F(TrainerRuns, TimeBudgetAndRotation) {
     steps.push_back(checkpoint.step);
   }
   EXPECT_EQ(steps, (std::vector<int64_t>{9, 18, 20}));
+}
+
+// Training goes on while a checkpoint is written: its bytes are those of its step all the same.
+TEST_F(TrainerRuns, SavesBesideTheTrainingAreTheSameBytes) {
+  TrainOptions options = quick_options();
+  options.ema_decay = 0.9;
+  options.checkpoint_steps = 1;
+  options.keep_last = 100;
+  options.async_checkpoint = false;
+  Training waiting(directory_ / "waiting", options);
+  waiting.trainer.run("", Json::object());
+  options.async_checkpoint = true;
+  Training beside(directory_ / "beside", options);
+  beside.trainer.run("", Json::object());
+  EXPECT_TRUE(at::equal(waiting.objective.weight(), beside.objective.weight()));
+  expect_same_checkpoints(directory_ / "waiting", directory_ / "beside", 20);
+}
+
+// The first save of every rank is held back until training has made two more steps.
+TEST_F(TrainerRuns, SavesOfRanksBesideTheTrainingAreTheSameBytes) {
+  TrainOptions options = quick_options();
+  options.checkpoint_steps = 5;
+  options.keep_last = 100;
+  for (const bool is_beside : {false, true}) {
+    options.async_checkpoint = is_beside;
+    const fs::path directory = directory_ / (is_beside ? "beside" : "waiting");
+    sharding::ThreadHub hub(2);
+    sharding::run_ranks(hub, [&](sharding::ProcessGroups& real) {
+      std::latch gate(1);
+      GatedGroups groups(real, gate);
+      Training run(directory, options, 40, &groups);
+      run.objective.before_call = [&](int64_t call) {
+        if (call == 7) gate.count_down();
+      };
+      run.trainer.run("", Json::object());
+      EXPECT_EQ(gate.try_wait(), true);
+    });
+  }
+  expect_same_checkpoints(directory_ / "waiting", directory_ / "beside", 4);
+  std::vector<int64_t> steps_before;  // logged before each checkpoint
+  int64_t newest = 0;
+  std::istringstream text(read_file(directory_ / "beside/log.jsonl"));
+  for (std::string line; std::getline(text, line);) {
+    const Json entry = Json::parse(line);
+    if (entry.at("kind") == "step") newest = entry.at("step");
+    if (entry.at("kind") == "checkpoint") steps_before.push_back(newest);
+  }
+  ASSERT_EQ(steps_before.size(), 4U);
+  EXPECT_GE(steps_before[0], 7);
+  EXPECT_EQ(steps_before[3], 20);
+}
+
+TEST_F(TrainerRuns, ASaveThatFailsEndsTheRunOnAllRanksAtOneStep) {
+  TrainOptions options = quick_options();
+  options.checkpoint_steps = 5;
+  for (const bool is_beside : {false, true}) {
+    options.async_checkpoint = is_beside;
+    for (const int64_t num_ranks : {1, 2}) {
+      const fs::path directory =
+          directory_ / fmt::format("{}_ranks_{}", num_ranks, is_beside ? "beside" : "waiting");
+      std::vector<std::string> errors(static_cast<size_t>(num_ranks));
+      std::vector<int64_t> calls(static_cast<size_t>(num_ranks));
+      const auto train = [&](int64_t rank, sharding::ProcessGroups* groups) {
+        Training run(directory, options, 40, groups);
+        run.objective.before_call = [&, rank](int64_t call) {
+          calls[static_cast<size_t>(rank)] = call;
+          if (call == 8 && rank == 0) put_a_file_in_the_way(directory);
+        };
+        try {
+          run.trainer.run("", Json::object());
+        } catch (const std::exception& error) {
+          errors[static_cast<size_t>(rank)] = error.what();
+        }
+      };
+      if (num_ranks == 1) {
+        train(0, nullptr);
+      } else {
+        sharding::ThreadHub hub(num_ranks);
+        sharding::run_ranks(
+            hub, [&](sharding::ProcessGroups& groups) { train(groups.rank(), &groups); });
+      }
+      EXPECT_NE(errors[0].find("checkpoints"), std::string::npos) << directory << errors[0];
+      EXPECT_NE(errors.back().find(num_ranks == 1 ? "checkpoints" : "another rank could not begin"),
+                std::string::npos)
+          << directory << errors.back();
+      EXPECT_LE(calls[0], 14);  // at the latest when the next save is due
+      EXPECT_EQ(calls[0], calls.back());
+      EXPECT_EQ(find_checkpoint(directory / "kept").step, 5);
+    }
+  }
+}
+
+TEST_F(TrainerRuns, AnErrorOfTheTrainingWaitsForTheSaveUnderWay) {
+  TrainOptions options = quick_options();
+  options.checkpoint_steps = 5;
+  Training run(directory_, options);
+  run.objective.first_bad_call = 5;
+  run.objective.end_of_bad_calls = 6;
+  EXPECT_THROW(run.trainer.run("", Json::object()), Error);
+  ASSERT_EQ(lines("checkpoint").size(), 1U);
+  EXPECT_EQ(lines("checkpoint").front().at("step"), 5);
+  EXPECT_EQ(find_checkpoint(directory_).step, 5);
 }
 
 TEST_F(TrainerRuns, TheLastStepsAreLoggedWhereverTheRunEnds) {
