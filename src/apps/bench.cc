@@ -123,8 +123,8 @@ Outcome run_bench(const CommandSyntax& syntax, const Words& words) {
     return run_one<bench::StepBenchOptions>(
         describe("the same step in torch and timm, in turns with ours",
                  "swath bench peer --model vit_base --batch_size 16 --precision fp32"),
-        rest, [](const auto& options, c10::Device device, Ranks*) {
-          return bench::bench_peer(options, device);
+        rest, [](const auto& options, c10::Device device, Ranks* ranks) {
+          return bench::bench_peer(options, device, ranks->groups());
         });
   }
   if (what == "sweep") {

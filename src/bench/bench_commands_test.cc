@@ -7,6 +7,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
+#include <string>
+#include <utility>
 
 #include "core/files.h"
 #include "core/json.h"
@@ -30,17 +33,20 @@ class BenchCommands : public testing::Test {
     ASSERT_NE(std::getenv("SWATH_PROGRAM"), nullptr);
   }
 
-  // The exit code of `swath bench ARGUMENTS`; what it says goes to the test's own stderr.
-  static int run(const std::string& arguments) {
-    const std::string command =
-        std::string("'") + std::getenv("SWATH_PROGRAM") + "' bench " + arguments + " >/dev/null";
+  // The exit code of `swath bench ARGUMENTS` on so many ranks; what it says goes to the test's own
+  // stderr.
+  static int run(const std::string& arguments, int ranks = 1) {
+    const std::string program = std::string("'") + std::getenv("SWATH_PROGRAM") + "' ";
+    const std::string launch =
+        ranks == 1 ? "" : program + "launch -n " + std::to_string(ranks) + " -- ";
+    const std::string command = launch + program + "bench " + arguments + " >/dev/null";
     const int status = std::system(command.c_str());  // NOLINT(bugprone-command-processor)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
   // The result of a run that succeeds.
-  Json result_of(const std::string& arguments) const {
+  Json result_of(const std::string& arguments, int ranks = 1) const {
     const std::string output = (directory_ / "result.json").string();
-    EXPECT_EQ(run(arguments + " --output '" + output + "'"), 0) << arguments;
+    EXPECT_EQ(run(arguments + " --overwrite --output '" + output + "'", ranks), 0) << arguments;
     return fs::exists(output) ? Json::parse(read_file(output)) : Json::object();
   }
 
@@ -89,26 +95,67 @@ TEST_F(BenchCommands, TrainingStepBesideEagerAndCompiledTorch) {
   EXPECT_EQ(result.at("ratio"), least);
 }
 
-// A peer that trains on something else gets no ratio.
-TEST_F(BenchCommands, OtherLossesAreRefused) {
-  const fs::path home = directory_ / "home";
+TEST_F(BenchCommands, RanksBesideRanksOfTorch) {
+  for (const auto& [strategy, wrapper] : {std::pair{"DDP", "ddp"}, std::pair{"FULL_SHARD", "fsdp"},
+                                          std::pair{"SHARD_GRAD_OP", "fsdp-keep"}}) {
+    SCOPED_TRACE(strategy);
+    const Json result =
+        result_of(std::string("peer ") + kTinySteps + "--compile false --strategy " + strategy, 2);
+    ASSERT_TRUE(result.contains("peers"));
+    EXPECT_EQ(result.at("ranks"), 2);
+    EXPECT_EQ(result.at("peer_wrapper"), wrapper);
+    const Json& peer = result.at("peers").at("eager");
+    expect_spread(peer.at("ratio_spread"), 3);
+    EXPECT_LE(peer.at("gradient_difference").get<double>(), 1e-5);
+    EXPECT_GT(peer.at("peak_rss_bytes").get<double>(), 1e8);
+  }
+  EXPECT_EQ(run(std::string("peer ") + kTinySteps + "--strategy HYBRID_2", 4), 2);
+}
+
+// What `swath bench peer` says beside a peer with `from` in its script replaced by `to`; it fails
+// and writes no result.
+std::string refusal_of(const fs::path& directory, const std::string& from, const std::string& to,
+                       const std::function<int(const std::string&)>& run_peer) {
+  const fs::path home = directory / "home";
   fs::create_directories(home / "tools" / "peer");
   std::string script = read_file(fs::path(SWATH_SOURCE_DIR) / "tools/peer/mae_peer.py");
-  const std::string kept = "ids_shuffle[:, :self.kept]";
-  ASSERT_NE(script.find(kept), std::string::npos);
-  script.replace(script.find(kept), kept.size(), "ids_shuffle[:, -self.kept:]");
+  EXPECT_NE(script.find(from), std::string::npos);
+  script.replace(script.find(from), from.size(), to);
   write_file_atomically(home / "tools" / "peer" / "mae_peer.py", script);
   fs::create_directory_symlink(fs::path(SWATH_SOURCE_DIR) / ".deps", home / ".deps");
 
-  const std::string errors = (directory_ / "errors").string();
-  const fs::path output = directory_ / "refused.json";
+  const std::string errors = (directory / "errors").string();
+  const fs::path output = directory / "refused.json";
   ::setenv("SWATH_HOME", home.c_str(), 1);
-  EXPECT_EQ(run(std::string("peer ") + kTinySteps + "--compile false --output '" + output.string() +
-                "' 2>'" + errors + "'"),
+  EXPECT_EQ(run_peer(std::string("peer ") + kTinySteps + "--compile false --output '" +
+                     output.string() + "' 2>'" + errors + "'"),
             1);
   ::setenv("SWATH_HOME", SWATH_SOURCE_DIR, 1);
-  EXPECT_THAT(read_file(errors), testing::HasSubstr("not the same work"));
   EXPECT_FALSE(fs::exists(output));
+  return read_file(errors);
+}
+
+// A peer that trains on something else gets no ratio.
+TEST_F(BenchCommands, OtherMasksAreRefused) {
+  EXPECT_THAT(refusal_of(directory_, "ids_shuffle[:, :self.kept]", "ids_shuffle[:, -self.kept:]",
+                         [](const std::string& words) { return run(words); }),
+              testing::HasSubstr("not the same work"));
+}
+
+// Its gradients are right, its updates are not.
+TEST_F(BenchCommands, OtherLossesAreRefused) {
+  EXPECT_THAT(
+      refusal_of(directory_, "loss = compute_gradients()\n", "loss = compute_gradients() * 1.01\n",
+                 [](const std::string& words) { return run(words); }),
+      testing::HasSubstr("our loss"));
+}
+
+// Ranks of the peer that do not talk to each other.
+TEST_F(BenchCommands, GradientsOfOneRankAreRefused) {
+  EXPECT_THAT(
+      refusal_of(directory_, "model = DistributedDataParallel(", "model = (lambda m, **_: m)(",
+                 [](const std::string& words) { return run(words + " --strategy DDP", 2); }),
+      testing::HasSubstr("the gradient of"));
 }
 
 TEST_F(BenchCommands, LoaderBesidePillow) {

@@ -3,6 +3,7 @@
 
     .deps/peer/bin/python tools/peer/mae_peer.py START.safetensors [--mode eager|compile]
         [--dtype float32|bfloat16] [--device cpu|cuda] [--threads 2]
+        [--wrapper ddp|fsdp|fsdp-keep --rank 0 --ranks 2 --meet FILE]
 
 START holds the initial weights under "weight.NAME" (MAE's names), a batch "images" (B, C, H, W), the
 mask noise "noise" (B, N), and in its metadata the key "config": JSON with width, depth, heads, mlp,
@@ -12,15 +13,24 @@ lr, weight_decay.
 It writes one JSON line when it is ready, then obeys lines on its standard input and answers each
 with one JSON line, so that a driver can take turns between it and another program:
 
-    run N    N training steps on the same batch: {"loss": of the last step's forward pass,
-             "losses": [...], "seconds_per_step": median, "seconds": [...], "peak_rss_bytes": ...}
+    gradients FILE  one forward and backward pass without an update; the gradients, whole, go into
+                    FILE (safetensors, float32) under the parameters' names: {"gradients": FILE}
+    run N           N training steps on the same batch: {"loss": of the last step's forward pass,
+                    "losses": [...], "seconds_per_step": median, "seconds": [...],
+                    "peak_rss_bytes": ...}
     quit
 
 The model is the public one: every patch is embedded, every patch predicted, timm's blocks, fused
 AdamW. bfloat16 is autocast over float32 weights.
+
+With a wrapper, processes that share the new file FILE train as ranks over Gloo (NCCL on GPUs), each
+on its own START, and all obey the same lines; losses and gradients are means over them. ddp is
+DistributedDataParallel, its gradients being views of its buckets; fsdp is FSDP2, fully_shard of each
+block and of the whole; fsdp-keep leaves blocks gathered after forward.
 """
 
 import argparse
+import datetime
 import json
 import statistics
 import sys
@@ -29,8 +39,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
 from timm.models.vision_transformer import Block
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 
 norm_layer = partial(torch.nn.LayerNorm, eps=1e-6)
 
@@ -106,6 +120,47 @@ class Mae(torch.nn.Module):
         return (loss * mask).sum() / mask.sum()
 
 
+def meet(arguments, device):
+    """Joins the other ranks; without a wrapper there are none."""
+    if arguments.wrapper != "none":
+        dist.init_process_group("gloo" if device.type == "cpu" else "nccl",
+                                init_method=f"file://{arguments.meet}", rank=arguments.rank,
+                                world_size=arguments.ranks, timeout=datetime.timedelta(minutes=10))
+
+
+def wrap(model, arguments, device):
+    """What the training step calls instead of the model, as a user would write it."""
+    if arguments.wrapper in ("fsdp", "fsdp-keep"):
+        mesh = dist.init_device_mesh(device.type, (arguments.ranks,))
+        is_freed = arguments.wrapper == "fsdp"
+        for block in [*model.blocks, *model.decoder_blocks]:
+            if arguments.mode == "compile":
+                block.compile()
+            fully_shard(block, mesh=mesh, reshard_after_forward=is_freed)
+        return fully_shard(model, mesh=mesh)
+    if arguments.wrapper == "ddp":
+        model = DistributedDataParallel(model, gradient_as_bucket_view=True)
+    return torch.compile(model) if arguments.mode == "compile" else model
+
+
+def write_gradients(model, path):
+    """One at a time, so that this needs no memory to speak of."""
+    parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    header, end = {}, 0
+    for name, parameter in parameters:
+        begin, end = end, end + 4 * parameter.numel()
+        header[name] = {"dtype": "F32", "shape": list(parameter.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, parameter in parameters:
+            gradient = parameter.grad
+            if isinstance(gradient, DTensor):
+                gradient = gradient.full_tensor()
+            file.write(gradient.float().cpu().contiguous().numpy())
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("start")
@@ -113,10 +168,15 @@ def main():
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--wrapper", choices=["none", "ddp", "fsdp", "fsdp-keep"], default="none")
+    parser.add_argument("--rank", type=int, default=0)
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--meet")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
+    meet(arguments, device)
 
     with safe_open(arguments.start, "pt") as file:
         config = json.loads(file.metadata()["config"])
@@ -127,6 +187,7 @@ def main():
         images = file.get_tensor("images").to(device)
         noise = file.get_tensor("noise").to(device)
     model.to(device)
+    forward = wrap(model, arguments, device)
 
     decay, no_decay = [], []
     for name, parameter in model.named_parameters():
@@ -137,25 +198,36 @@ def main():
         [{"params": no_decay, "weight_decay": 0.0},
          {"params": decay, "weight_decay": config.get("weight_decay", 0.05)}],
         lr=config.get("lr", 1.5e-4), betas=(0.9, 0.95), fused=True)
-    forward = torch.compile(model) if arguments.mode == "compile" else model
 
-    def step():
+    def compute_gradients():
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16,
                             enabled=arguments.dtype == "bfloat16"):
             loss = forward(images, noise)
         loss.backward()
+        return loss
+
+    def step():
+        loss = compute_gradients()
         optimizer.step()
         # Reading the loss waits for the device: the end of the step.
         return loss.item() if device.type == "cpu" else loss.detach()
 
     print(json.dumps({"ready": True, "mode": arguments.mode, "dtype": arguments.dtype,
+                      "wrapper": arguments.wrapper,
                       "torch": torch.__version__, "threads": torch.get_num_threads()}),
           flush=True)
     for line in sys.stdin:
         words = line.split()
         if not words or words[0] == "quit":
             break
+        if words[0] == "gradients":
+            compute_gradients()
+            write_gradients(model, words[1])
+            print(json.dumps({"gradients": words[1]}), flush=True)
+            continue
+        if dist.is_initialized():
+            dist.barrier()
         losses, seconds = [], []
         for _ in range(int(words[1])):
             begin = time.perf_counter()
@@ -164,12 +236,18 @@ def main():
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - begin)
             losses.append(float(loss))
+        if dist.is_initialized():
+            mean = torch.tensor(losses, device=device)
+            dist.all_reduce(mean)
+            losses = (mean / arguments.ranks).tolist()
         answer = {"loss": losses[-1], "losses": losses,
                   "seconds_per_step": statistics.median(seconds), "seconds": seconds,
                   "peak_rss_bytes": peak_resident_bytes()}
         if device.type == "cuda":
             answer["peak_device_bytes"] = torch.cuda.max_memory_allocated()
         print(json.dumps(answer), flush=True)
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
