@@ -78,6 +78,19 @@ void add_field_option(CLI::App& app, const Field& field, const FieldTable& table
   option->take_last()->type_name("")->group("Settings");
 }
 
+void check_number_of_positionals(const CommandSyntax& syntax,
+                                 const std::vector<std::string>& given) {
+  const std::vector<std::string>& names = syntax.positionals;
+  if (given.size() <= names.size() || (!names.empty() && names.back().ends_with("..."))) return;
+  const std::string& first = given[names.size()];
+  throw UsageError(
+      fmt::format("{} takes {} besides options, got `{}` too.", syntax.name,
+                  names.empty() ? "nothing" : fmt::format("{}", fmt::join(names, " ")), first),
+      first.find('=') != std::string::npos
+          ? fmt::format("a setting is given as `--set {}`.", first)
+          : fmt::format("`swath {} --help` lists the options.", syntax.name));
+}
+
 }  // namespace
 
 Arguments parse_arguments(const CommandSyntax& syntax, const std::vector<std::string>& arguments,
@@ -119,6 +132,7 @@ Arguments parse_arguments(const CommandSyntax& syntax, const std::vector<std::st
     throw UsageError(fmt::format("{}: {}", syntax.name, error.what()),
                      fmt::format("`swath {} --help` lists the options.", syntax.name));
   }
+  check_number_of_positionals(syntax, parsed.positionals);
   if (recipe_text && !parsed.positionals.empty()) {
     fields.apply_toml(recipe_text(parsed.positionals.front()), parsed.positionals.front());
   }

@@ -281,13 +281,13 @@ Outcome run_pretrain(const CommandSyntax& syntax, const Words& words) {
     outcome.json = Json();
     return outcome;
   }
-  outcome.text =
-      fmt::format("{} steps, loss {:.4f}, {:.1f} images/s; checkpoint {}; training waited {:.2f} s "
-                  "for checkpoints",
-                  outcome.json.at("steps").get<int64_t>(), outcome.json.at("loss").get<double>(),
-                  outcome.json.at("images_per_second").get<double>(),
-                  outcome.json.at("checkpoint").get<std::string>(),
-                  outcome.json.at("checkpoint_stall_seconds").get<double>());
+  outcome.text = fmt::format(
+      "{} steps, loss {:.4f}, {:.1f} images/s; checkpoint {}; training waited {:.2f} s "
+      "for checkpoints",
+      outcome.json.at("steps").get<int64_t>(), outcome.json.at("loss").get<double>(),
+      outcome.json.at("images_per_second").get<double>(),
+      outcome.json.at("checkpoint").get<std::string>(),
+      outcome.json.at("checkpoint_stall_seconds").get<double>());
   return outcome;
 }
 

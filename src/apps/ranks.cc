@@ -5,13 +5,17 @@
 #include <fmt/ranges.h>
 
 #include <exception>
+#include <functional>
+#include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <vector>
 
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "core/tensor/cuda_plugin.h"
 #include "sharding/emulated_network.h"
 #include "sharding/gloo_groups.h"
+#include "sharding/nccl_groups.h"
 
 namespace swath::apps {
 
@@ -20,15 +24,15 @@ Ranks::Ranks(c10::Device device, const sharding::ShardingOptions& options)
   if (environment_.world_size == 1) return;
   // Before anybody waits for somebody: a strategy that does not fit is wrong on all ranks alike.
   make_strategy(options.strategy, environment_.world_size);
-  if (!device.is_cpu()) {
-    throw UsageError(fmt::format("{} ranks on {}: communication between GPUs is not there yet.",
-                                 environment_.world_size, device.str()),
-                     "train on one GPU, or on processors with --device cpu.");
-  }
   if (!is_lead()) keep_to_warnings();
-  sharding::GlooOptions gloo;
-  gloo.timeout = std::chrono::milliseconds(static_cast<int64_t>(options.timeout_minutes * 60e3));
-  groups_ = sharding::make_gloo_groups(environment_, gloo);
+  sharding::RendezvousOptions rendezvous;
+  rendezvous.timeout =
+      std::chrono::milliseconds(static_cast<int64_t>(options.timeout_minutes * 60e3));
+  groups_ = device.is_cpu()
+                ? sharding::make_gloo_groups(environment_, rendezvous)
+                : sharding::make_nccl_groups(
+                      environment_, rendezvous, device,
+                      std::bind_front(&CudaPlugin::make_nccl_backend, cuda_plugin(nullptr)));
   if (options.emulate.ranks_per_node > 0) {
     groups_ = sharding::make_emulated_groups(std::move(groups_), options.emulate);
   }
@@ -52,9 +56,11 @@ std::string Ranks::from_lead(const std::string& text, const std::string& what) {
 
 void Ranks::demand_equal(const std::string& text, const std::string& what) {
   if (!groups_) return;
-  const at::Tensor own = at::full({1}, static_cast<int64_t>(xxh3(text)), at::kLong);
+  const at::Tensor own =
+      at::full({1}, static_cast<int64_t>(xxh3(text)), at::TensorOptions(at::kLong).device(device_));
   at::Tensor all = at::empty({world_size()}, own.options());
   everyone_->all_gather(all, own, "comparing " + what);
+  all = all.cpu();
   std::vector<int64_t> different;
   for (int64_t rank = 0; rank < world_size(); ++rank) {
     if (all[rank].item<int64_t>() != all[0].item<int64_t>()) different.push_back(rank);

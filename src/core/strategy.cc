@@ -239,10 +239,4 @@ std::vector<int64_t> replicate_group(const Strategy& strategy, int64_t rank) {
   return ranks;
 }
 
-DivideFactors divide_factors(int64_t num_ranks) {
-  int64_t pre = 1;
-  while (num_ranks % pre == 0 && num_ranks / pre > pre) pre *= 2;
-  return {static_cast<double>(pre), static_cast<double>(num_ranks) / static_cast<double>(pre)};
-}
-
 }  // namespace swath

@@ -74,13 +74,4 @@ std::string to_text(BackwardPrefetch prefetch);
 std::vector<int64_t> shard_group(const Strategy& strategy, int64_t rank);
 std::vector<int64_t> replicate_group(const Strategy& strategy, int64_t rank);
 
-// Gradients are divided before and after their reduction, so that neither the summands nor the sum
-// leave a half-precision range: pre * post = number of ranks. As FSDP1: pre is doubled from 1 while
-// it divides the number of ranks and stays below what is left.
-struct DivideFactors {
-  double pre = 1;
-  double post = 1;
-};
-DivideFactors divide_factors(int64_t num_ranks);
-
 }  // namespace swath

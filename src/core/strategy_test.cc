@@ -153,15 +153,5 @@ TEST(Strategy, GroupsPartitionTheWorld) {
   }
 }
 
-TEST(Strategy, DivideFactorsOfFsdp) {
-  const std::vector<std::vector<double>> expected = {
-      {1, 1, 1}, {2, 2, 1}, {3, 2, 1.5}, {4, 2, 2}, {6, 4, 1.5}, {8, 4, 2}, {16, 4, 4}, {64, 8, 8}};
-  for (const auto& row : expected) {
-    const DivideFactors factors = divide_factors(static_cast<int64_t>(row[0]));
-    EXPECT_EQ(factors.pre, row[1]) << row[0];
-    EXPECT_EQ(factors.post, row[2]) << row[0];
-  }
-}
-
 }  // namespace
 }  // namespace swath

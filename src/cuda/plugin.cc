@@ -2,8 +2,11 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include <torch/csrc/distributed/c10d/Backend.hpp>
+
 #include "core/error.h"
 #include "core/tensor/cuda_plugin.h"
+#include "cuda/nccl_backend.h"
 
 namespace swath::cuda {
 namespace {
@@ -23,6 +26,11 @@ class Plugin final : public CudaPlugin {
   int compute_capability(int index) const override {
     const cudaDeviceProp properties = properties_of(index);
     return 10 * properties.major + properties.minor;
+  }
+  c10::intrusive_ptr<c10d::Backend> make_nccl_backend(
+      const c10::intrusive_ptr<c10d::Store>& store, int64_t rank, int64_t size, c10::Device device,
+      std::chrono::milliseconds timeout) const override {
+    return cuda::make_nccl_backend(store, rank, size, device, timeout);
   }
 };
 

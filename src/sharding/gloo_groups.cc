@@ -3,22 +3,14 @@
 #include <ATen/ATen.h>
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdlib>
-#include <map>
-#include <thread>
-#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "core/error.h"
-#include "core/log.h"
-#include "sharding/failure_board.h"
-#include "sharding/flight_recorder.h"
 #include "sharding/point_to_point.h"
 
 namespace swath::sharding {
@@ -70,66 +62,6 @@ std::shared_ptr<gloo::transport::Device> choose_device(const LaunchEnvironment& 
   return Gloo::createDeviceForHostname(address, /*lazyInit=*/false);
 }
 
-c10::intrusive_ptr<c10d::TCPStore> open_store(const LaunchEnvironment& environment,
-                                              const GlooOptions& options) {
-  const std::string where =
-      fmt::format("{}:{}", environment.master_address, environment.master_port);
-  c10d::TCPStoreOptions store;
-  store.port = static_cast<uint16_t>(environment.master_port);
-  store.isServer = environment.rank == 0;
-  store.numWorkers = static_cast<size_t>(environment.world_size);
-  store.timeout = options.start_timeout;
-  try {
-    return c10::make_intrusive<c10d::TCPStore>(environment.master_address, store);
-  } catch (const std::exception& error) {
-    const std::string text = error.what();
-    if (text.find("EADDRINUSE") != std::string::npos || text.find("in use") != std::string::npos) {
-      throw Error(fmt::format("rank 0 cannot serve {}: the port is in use.", where),
-                  "another job of yours may run there; set MASTER_PORT to a free port, on all "
-                  "ranks alike.");
-    }
-    throw Error(fmt::format("rank {} of {} cannot meet the others at {} within {} s: {}",
-                            environment.rank, environment.world_size, where,
-                            options.start_timeout.count() / 1000, text.substr(0, text.find('\n'))),
-                environment.rank == 0
-                    ? "not all ranks came: look at their own messages."
-                    : "rank 0 serves there: is it running, is MASTER_ADDR its host, does a "
-                      "firewall close the port?");
-  }
-}
-
-// Gloo's own words, without the place in its sources and the stack.
-std::string reason_in(const std::string& what) {
-  const size_t start = what.starts_with('[') ? what.find("] ") + 2 : 0;
-  return what.substr(start, what.find('\n', start) - start);
-}
-
-// What all communicators of the process share.
-struct Shared {
-  LaunchEnvironment environment;
-  GlooOptions options;
-  std::filesystem::path flight_directory;  // empty: no record
-  c10::intrusive_ptr<c10d::TCPStore> store;
-  std::shared_ptr<gloo::transport::Device> device;
-  FlightRecorder recorder;
-  std::unique_ptr<FailureBoard> board;
-
-  // Turns what a collective threw into an error that says who failed first.
-  [[noreturn]] void fail(const std::string& label, const std::string& what) {
-    if (!flight_directory.empty()) {
-      try {
-        recorder.write(flight_directory / fmt::format("flight_rank_{:05d}.json", environment.rank),
-                       environment.rank);
-      } catch (const std::exception& error) {
-        log_warning(fmt::format("no flight record: {}", error.what()));
-      }
-    }
-    throw Error(fmt::format("rank {}: {} failed: {}. {}", environment.rank, label, reason_in(what),
-                            board->describe_failure(label)),
-                "the run goes on from its last checkpoint with resume=auto.");
-  }
-};
-
 class GlooLinks final : public PointToPoint {
  public:
   GlooLinks(c10::intrusive_ptr<c10d::ProcessGroupGloo> group, std::chrono::milliseconds timeout)
@@ -154,17 +86,18 @@ class GlooLinks final : public PointToPoint {
 class GlooCommunicator final : public Communicator {
  public:
   GlooCommunicator(int64_t rank, std::vector<int64_t> global_ranks, std::string name,
-                   const std::string& key, std::shared_ptr<Shared> shared)
+                   const std::string& key, std::shared_ptr<Rendezvous> rendezvous,
+                   const std::shared_ptr<gloo::transport::Device>& device)
       : Communicator(rank, std::move(global_ranks)),
         name_(std::move(name)),
-        shared_(std::move(shared)) {
+        rendezvous_(std::move(rendezvous)),
+        timeout_(rendezvous_->options().timeout) {
     if (size() == 1) return;
-    const auto options = c10d::ProcessGroupGloo::Options::create(shared_->options.timeout);
-    options->devices.push_back(shared_->device);
-    const auto store = c10::make_intrusive<c10d::PrefixStore>(key, shared_->store);
-    group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(rank),
-                                                         static_cast<int>(size()), options);
-    links_ = std::make_unique<GlooLinks>(group_, shared_->options.timeout);
+    const auto options = c10d::ProcessGroupGloo::Options::create(timeout_);
+    options->devices.push_back(device);
+    group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(
+        rendezvous_->store_of(key), static_cast<int>(rank), static_cast<int>(size()), options);
+    links_ = std::make_unique<GlooLinks>(group_, timeout_);
   }
 
   void all_gather(const at::Tensor& whole, const at::Tensor& part,
@@ -190,7 +123,7 @@ class GlooCommunicator final : public Communicator {
         ring_all_gather(*links_, values, rank(), size(), next_tag(values));
       } else {
         std::vector<at::Tensor> tensors = {values};
-        group_->allreduce(tensors)->wait(shared_->options.timeout);
+        group_->allreduce(tensors)->wait(timeout_);
       }
     });
   }
@@ -199,21 +132,13 @@ class GlooCommunicator final : public Communicator {
       std::vector<at::Tensor> tensors = {values};
       c10d::BroadcastOptions options;
       options.rootRank = root;
-      group_->broadcast(tensors, options)->wait(shared_->options.timeout);
+      group_->broadcast(tensors, options)->wait(timeout_);
     });
   }
 
  private:
-  template <class Work>
-  void guarded(const std::string& label, size_t bytes, const Work& work) {
-    if (size() == 1) return;
-    const uint64_t number = shared_->recorder.start(name_, label, static_cast<int64_t>(bytes));
-    try {
-      work();
-    } catch (const std::exception& error) {
-      shared_->fail(label, error.what());
-    }
-    shared_->recorder.finish(number);
+  void guarded(const std::string& label, size_t bytes, const std::function<void()>& work) {
+    if (size() > 1) rendezvous_->run_collective(name_, label, bytes, work);
   }
 
   // Members make the same calls, so they count alike.
@@ -225,56 +150,25 @@ class GlooCommunicator final : public Communicator {
   }
 
   std::string name_;
-  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<Rendezvous> rendezvous_;
+  std::chrono::milliseconds timeout_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
   std::unique_ptr<GlooLinks> links_;
   int64_t tag_ = 0;
 };
 
-class GlooGroups final : public ProcessGroups {
- public:
-  explicit GlooGroups(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
-
-  // Rank 0 serves the store: it leaves last, unless the others failed.
-  ~GlooGroups() override { shared_->board->leave(); }
-
-  int64_t rank() const override { return shared_->environment.rank; }
-  int64_t world_size() const override { return shared_->environment.world_size; }
-  std::string name() const override { return "gloo"; }
-  std::unique_ptr<Communicator> make_group(const std::vector<int64_t>& global_ranks,
-                                           const std::string& name) override {
-    const int64_t place = place_in_group(global_ranks, rank());
-    // Members find each other under a key of the store: a second group of this name needs another.
-    const std::string key =
-        fmt::format("{}/{}/{}", name, fmt::join(global_ranks, ","), num_groups_[name]++);
-    try {
-      return std::make_unique<GlooCommunicator>(place, global_ranks, name, key, shared_);
-    } catch (const std::exception& error) {
-      shared_->fail(fmt::format("connecting group {}", name), error.what());
-    }
-  }
-  void report_failure(const std::string& message) override { shared_->board->post(message); }
-  void record_failures_in(const std::filesystem::path& directory) override {
-    shared_->flight_directory = directory;
-  }
-
- private:
-  std::shared_ptr<Shared> shared_;
-  std::map<std::string, int64_t> num_groups_;
-};
-
 }  // namespace
 
 std::unique_ptr<ProcessGroups> make_gloo_groups(const LaunchEnvironment& environment,
-                                                const GlooOptions& options) {
-  auto shared = std::make_shared<Shared>();
-  shared->environment = environment;
-  shared->options = options;
-  shared->store = open_store(environment, options);
-  shared->device = choose_device(environment);
-  shared->board =
-      std::make_unique<FailureBoard>(shared->store, environment.rank, environment.world_size);
-  return std::make_unique<GlooGroups>(std::move(shared));
+                                                const RendezvousOptions& options) {
+  auto rendezvous = std::make_shared<Rendezvous>(environment, options, "cpu");
+  const auto device = choose_device(environment);
+  return make_process_groups(
+      "gloo", std::move(rendezvous),
+      [device](int64_t place, const std::vector<int64_t>& global_ranks, const std::string& name,
+               const std::string& key, const std::shared_ptr<Rendezvous>& met) {
+        return std::make_unique<GlooCommunicator>(place, global_ranks, name, key, met, device);
+      });
 }
 
 }  // namespace swath::sharding

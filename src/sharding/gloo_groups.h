@@ -1,8 +1,7 @@
 // Groups of processes that communicate over Gloo (TCP): CPUs, and tests of what GPUs will do.
 //
-// The processes find each other through a key-value store that rank 0 serves at
-// master_address:master_port. Collectives are rings of our own over Gloo's sends and receives (see
-// point_to_point.h); small all-reduces are Gloo's.
+// Collectives are rings of our own over Gloo's sends and receives (see point_to_point.h); small
+// all-reduces are Gloo's.
 //
 // When a collective fails (a rank died, hangs beyond the timeout, or does something else), every
 // rank throws Error naming the first rank that failed, or those that give no sign of life, and the
@@ -10,22 +9,16 @@
 // in the directory of ProcessGroups::record_failures_in.
 #pragma once
 
-#include <chrono>
 #include <memory>
 
 #include "core/launch_environment.h"
 #include "sharding/communicator.h"
+#include "sharding/rendezvous.h"
 
 namespace swath::sharding {
 
-struct GlooOptions {
-  std::chrono::milliseconds timeout = std::chrono::minutes(10);  // of one collective
-  std::chrono::milliseconds start_timeout = std::chrono::minutes(5);
-};
-
-// Waits until all ranks are there. Throws Error when the port is in use, rank 0's host cannot be
-// reached, or some ranks do not come.
+// Waits until all ranks are there; throws what Rendezvous does.
 std::unique_ptr<ProcessGroups> make_gloo_groups(const LaunchEnvironment& environment,
-                                                const GlooOptions& options);
+                                                const RendezvousOptions& options);
 
 }  // namespace swath::sharding

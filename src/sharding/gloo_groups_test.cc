@@ -18,12 +18,15 @@
 #include <fstream>
 #include <sstream>
 #include <thread>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
 #include "core/process_group_launcher.h"
 #include "sharding/local_parameters.h"
+#include "sharding/nccl_groups.h"
+#include "sharding/rank_processes.h"
 #include "sharding/toy_cases.h"
 
 namespace swath::sharding {
@@ -33,27 +36,14 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-const fs::path& folder() {
-  static const fs::path path = fs::temp_directory_path() / fmt::format("swath_gloo_{}", getpid());
-  return path;
-}
-
 // --- the ranks' side
 
-GlooOptions quick_options() {
-  GlooOptions options;
+RendezvousOptions quick_options() {
+  RendezvousOptions options;
   options.timeout = 20s;
   options.start_timeout = 30s;
   return options;
 }
-
-#define DEMAND(condition)                                                \
-  do {                                                                   \
-    if (!(condition)) {                                                  \
-      fmt::print(stderr, "line {}: not so: {}\n", __LINE__, #condition); \
-      std::_Exit(1);                                                     \
-    }                                                                    \
-  } while (false)
 
 void check_collectives(ProcessGroups& groups) {
   const int64_t rank = groups.rank();
@@ -86,45 +76,6 @@ void check_collectives(ProcessGroups& groups) {
   }
 }
 
-// Every fourth case of the cover of each number of ranks; the long test runs all.
-void check_training(ProcessGroups& groups, int64_t every) {
-  at::set_num_threads(1);
-  std::map<int64_t, std::vector<double>> losses;
-  std::map<int64_t, std::map<std::string, at::Tensor>> parameters;
-  for (const int64_t accumulation : {1, 2}) {
-    ToyRun run;
-    run.accumulation = accumulation;
-    ToyModel model;
-    LocalParameters local(model, {at::kFloat, accumulation, false},
-                          [](const std::string&, at::IntArrayRef) { return ParameterRule{}; });
-    losses[accumulation] = train_toy(model, local, run);
-    collect_toy(local, parameters[accumulation]);
-  }
-  const std::vector<ToyCase> cases = pairwise_cover(groups.world_size());
-  for (size_t i = 0; i < cases.size(); i += static_cast<size_t>(every)) {
-    const ToyCase& c = cases[i];
-    ToyModel model;
-    ShardedParameters sharded(model, model.spec(), c.strategy, groups, c.options, {});
-    const std::vector<double> found = train_toy(model, sharded, c.run);
-    const std::vector<double>& expected = losses.at(c.run.accumulation);
-    for (size_t step = 0; step < expected.size(); ++step) {
-      if (std::abs(found[step] - expected[step]) <= 2e-5 * expected[step]) continue;
-      fmt::print(stderr, "{}: step {}: loss {}, expected {}\n", c.text(), step, found[step],
-                 expected[step]);
-      std::_Exit(1);
-    }
-    std::map<std::string, at::Tensor> own;
-    collect_toy(sharded, own);
-    for (const auto& [name, values] : own) {
-      const at::Tensor whole = parameters.at(c.run.accumulation).at(name);
-      const at::Tensor difference =
-          at::where(values.isnan(), at::zeros_like(values), values - whole);
-      DEMAND(difference.abs().max().item<double>() <= 2e-5 * whole.abs().max().item<double>());
-    }
-  }
-  if (groups.rank() == 0) fmt::print("{} cases\n", (cases.size() + every - 1) / every);
-}
-
 void train_until_somebody_fails(ProcessGroups& groups, const std::string& how) {
   at::set_num_threads(1);
   ToyModel model;
@@ -144,12 +95,35 @@ void train_until_somebody_fails(ProcessGroups& groups, const std::string& how) {
   }
 }
 
+// Gloo in NCCL's place: what NCCL's groups do is tested without a GPU.
+c10::intrusive_ptr<c10d::Backend> make_gloo_backend(const c10::intrusive_ptr<c10d::Store>& store,
+                                                    int64_t rank, int64_t size, c10::Device,
+                                                    std::chrono::milliseconds timeout) {
+  using Gloo = c10d::ProcessGroupGloo;
+  const auto options = Gloo::Options::create(timeout);
+  options->devices.push_back(Gloo::createDeviceForHostname("127.0.0.1", /*lazyInit=*/false));
+  return c10::make_intrusive<Gloo>(store, static_cast<int>(rank), static_cast<int>(size), options);
+}
+
+std::unique_ptr<ProcessGroups> make_groups(const std::string& body,
+                                           const LaunchEnvironment& environment,
+                                           const RendezvousOptions& options) {
+  if (body == "mixed" && environment.rank == 1) {
+    const Rendezvous on_gpu(environment, options, "cuda");
+    return nullptr;
+  }
+  if (body.starts_with("nccl")) {
+    return make_nccl_groups(environment, options, c10::Device(c10::kCPU), make_gloo_backend);
+  }
+  return make_gloo_groups(environment, options);
+}
+
 // Runs in a process that launch_ranks started, when SWATH_TEST_BODY says which.
 TEST(GlooGroupsRank, DISABLED_Body) {
   const std::string body = std::getenv("SWATH_TEST_BODY");
   std::unique_ptr<ProcessGroups> groups;
   try {
-    GlooOptions options = quick_options();
+    RendezvousOptions options = quick_options();
     if (body == "hangs") options.timeout = 1500ms;
     if (body == "port") options.start_timeout = 2s;
     LaunchEnvironment environment = read_launch_environment();
@@ -157,11 +131,14 @@ TEST(GlooGroupsRank, DISABLED_Body) {
       environment.master_port = std::stol(port);
     if (body == "missing" && environment.rank == 2) std::_Exit(0);
     if (body == "missing") options.start_timeout = 1s;
-    groups = make_gloo_groups(environment, options);
+    groups = make_groups(body, environment, options);
     groups->record_failures_in(std::getenv("SWATH_TEST_FOLDER"));
-    if (body == "collectives") check_collectives(*groups);
-    if (body == "training") check_training(*groups, 4);
-    if (body == "all training") check_training(*groups, 1);
+    if (body.ends_with("collectives")) check_collectives(*groups);
+    if (body.ends_with("training")) {
+      check_training(*groups, pairwise_cover(groups->world_size()),
+                     body.starts_with("nccl") ? 8 : 4);
+    }
+    if (body == "every case") check_training(*groups, every_case(groups->world_size()), 1);
     if (body == "killed" || body == "hangs" || body == "throws") {
       train_until_somebody_fails(*groups, body);
     }
@@ -174,55 +151,39 @@ TEST(GlooGroupsRank, DISABLED_Body) {
 
 // --- the tests' side
 
-struct Result {
-  RankLaunchResult launch;
-  std::string stdout_text;
-  std::string stderr_text;
-};
-
-Result run_body(const std::string& body, int64_t num_ranks, double grace_seconds = 5) {
-  fs::create_directories(folder());
-  setenv("SWATH_TEST_BODY", body.c_str(), 1);
-  setenv("SWATH_TEST_FOLDER", folder().c_str(), 1);
-  RankLaunchOptions options;
-  options.command = {fs::read_symlink("/proc/self/exe"),
-                     "--gtest_filter=GlooGroupsRank.DISABLED_Body",
-                     "--gtest_also_run_disabled_tests", "--gtest_brief=1"};
-  options.num_ranks = num_ranks;
-  options.grace_seconds = grace_seconds;
-  const auto open_file = [](const std::string& name) {
-    return open((folder() / name).c_str(), O_CREAT | O_TRUNC | O_RDWR, 0600);
-  };
-  options.stdout_descriptor = open_file("stdout");
-  options.stderr_descriptor = open_file("stderr");
-  Result result;
-  result.launch = launch_ranks(options);
-  close(options.stdout_descriptor);
-  close(options.stderr_descriptor);
-  result.stdout_text = read_file(folder() / "stdout");
-  result.stderr_text = read_file(folder() / "stderr");
-  return result;
-}
-
 class GlooGroups : public testing::Test {
  protected:
   GlooGroups() { alarm(120); }
   ~GlooGroups() override {
     alarm(0);
-    fs::remove_all(folder());
+    fs::remove_all(ranks_folder());
   }
 };
 
 TEST_F(GlooGroups, CollectivesOfProcesses) {
   for (const int64_t num_ranks : {2, 3}) {
-    const Result result = run_body("collectives", num_ranks);
+    const RanksOfTest result = run_ranks_of_test("collectives", num_ranks);
     EXPECT_EQ(result.launch.exit_code, 0) << result.stderr_text;
   }
 }
 
+TEST_F(GlooGroups, NcclGroupsDoTheSameOverAnotherBackend) {
+  for (const std::string body : {"nccl collectives", "nccl training"}) {
+    const RanksOfTest result = run_ranks_of_test(body, 3);
+    EXPECT_EQ(result.launch.exit_code, 0) << result.stderr_text;
+  }
+}
+
+// The launcher ends the others when the first has failed, so not all of them get to speak.
+TEST_F(GlooGroups, RanksOnDifferentDevicesAreAnError) {
+  const RanksOfTest result = run_ranks_of_test("mixed", 3, 10);
+  EXPECT_EQ(result.launch.exit_code, 3) << result.stderr_text;
+  EXPECT_THAT(result.stderr_text, HasSubstr("but not all ranks are: 2 on cpu, 1 on cuda."));
+}
+
 TEST_F(GlooGroups, TrainingEqualsOneProcess) {
   for (const int64_t num_ranks : {2, 3, 4}) {
-    const Result result = run_body("training", num_ranks);
+    const RanksOfTest result = run_ranks_of_test("training", num_ranks);
     EXPECT_EQ(result.launch.exit_code, 0) << result.stderr_text;
     EXPECT_THAT(result.stdout_text, HasSubstr("cases"));
   }
@@ -231,7 +192,7 @@ TEST_F(GlooGroups, TrainingEqualsOneProcess) {
 // The launcher would end the others at the first failure: it is told to wait, so that they tell
 // what they know.
 TEST_F(GlooGroups, AKilledRankIsNamedByTheOthers) {
-  const Result result = run_body("killed", 3, 15);
+  const RanksOfTest result = run_ranks_of_test("killed", 3, 15);
   EXPECT_EQ(result.launch.exit_code, 128 + SIGKILL);
   ASSERT_TRUE(result.launch.failure.has_value());
   EXPECT_EQ(result.launch.failure->rank, 1);
@@ -239,12 +200,12 @@ TEST_F(GlooGroups, AKilledRankIsNamedByTheOthers) {
 
 TEST_F(GlooGroups, AHangingRankIsNamedWithinTheTimeout) {
   const auto start = std::chrono::steady_clock::now();
-  const Result result = run_body("hangs", 3, 6);
+  const RanksOfTest result = run_ranks_of_test("hangs", 3, 6);
   EXPECT_LT(std::chrono::steady_clock::now() - start, 20s);
   EXPECT_NE(result.launch.exit_code, 0);
   EXPECT_THAT(result.stderr_text, HasSubstr("No sign of life from rank 1: dead, or hanging"));
   EXPECT_THAT(result.stderr_text, HasSubstr("failed: "));
-  const Json record = Json::parse(read_file(folder() / "flight_rank_00000.json"));
+  const Json record = Json::parse(read_file(ranks_folder() / "flight_rank_00000.json"));
   EXPECT_EQ(record.at("rank"), 0);
   // The last one was never finished, and says what it was.
   EXPECT_GT(record.at("collectives").size(), 10u);
@@ -253,13 +214,13 @@ TEST_F(GlooGroups, AHangingRankIsNamedWithinTheTimeout) {
 }
 
 TEST_F(GlooGroups, ARankThatThrowsIsNamedWithItsReason) {
-  const Result result = run_body("throws", 3, 15);
+  const RanksOfTest result = run_ranks_of_test("throws", 3, 15);
   EXPECT_EQ(result.launch.exit_code, 3);
   EXPECT_THAT(result.stderr_text, HasSubstr("sample chip7 is broken."));
 }
 
 TEST_F(GlooGroups, RanksThatDoNotComeAndPortsInUseAreErrorsWithinSeconds) {
-  const Result missing = run_body("missing", 3);
+  const RanksOfTest missing = run_ranks_of_test("missing", 3);
   EXPECT_EQ(missing.launch.exit_code, 3) << missing.stderr_text;
   EXPECT_THAT(missing.stderr_text, HasSubstr("cannot meet the others at 127.0.0.1:"));
 
@@ -273,7 +234,7 @@ TEST_F(GlooGroups, RanksThatDoNotComeAndPortsInUseAreErrorsWithinSeconds) {
   socklen_t length = sizeof(address);
   getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length);
   setenv("SWATH_TEST_PORT", std::to_string(ntohs(address.sin6_port)).c_str(), 1);
-  const Result in_use = run_body("port", 2, 1);
+  const RanksOfTest in_use = run_ranks_of_test("port", 2, 1);
   unsetenv("SWATH_TEST_PORT");
   close(listener);
   EXPECT_EQ(in_use.launch.exit_code, 3) << in_use.stderr_text;

@@ -36,12 +36,11 @@ double AsyncCheckpointer::start(const std::filesystem::path& directory, int64_t 
   finish();
   std::vector<TensorPiece> host_pieces = copy_to_host(pieces);
   const double stall_seconds = seconds_since(since);
-  writing_ = std::async(std::launch::async,
-                        [this, directory, step, stall_seconds, host_pieces = std::move(host_pieces),
-                         state = std::move(state), config = std::move(config)] {
-                          write(directory, step, host_pieces, state, config,
-                                [stall_seconds] { return stall_seconds; });
-                        });
+  writing_ = std::async(std::launch::async, [this, directory, step, stall_seconds,
+                                             host_pieces = std::move(host_pieces),
+                                             state = std::move(state), config = std::move(config)] {
+    write(directory, step, host_pieces, state, config, [stall_seconds] { return stall_seconds; });
+  });
   return stall_seconds;
 }
 

@@ -46,8 +46,7 @@ TEST_F(AsyncCheckpointerFiles, WritesWhatWasThereWhileTheCallerGoesOn) {
   std::latch gate(1);
   std::vector<int64_t> published;
   const at::Tensor values = torch::full({1000}, 3.0F);
-  AsyncCheckpointer checkpointer(behind(gate),
-                                 [&](int64_t step) { published.push_back(step); });
+  AsyncCheckpointer checkpointer(behind(gate), [&](int64_t step) { published.push_back(step); });
   const double stall = checkpointer.start(
       saves(), 7, {{"values", {1000}, 0, values}, {"none", {0}, 0, torch::zeros({0})}},
       {{"seed", 1}}, "seed = 1\n");

@@ -50,9 +50,9 @@ std::unique_ptr<sharding::Parameters> make_sharded_parameters(
       groups, options, rules);
 }
 
-// Ranks that agree through `group` (null: a single one). On a GPU a thread beside the training needs
-// a stream of its own: on the computation's, its sums would stand between others in another order
-// on each rank.
+// Ranks that agree through `group` (null: a single one). On a GPU a thread beside the training
+// needs a stream of its own: on the computation's, its sums would stand between others in another
+// order on each rank.
 CheckpointRanks ranks_of(sharding::Communicator* group, c10::Device device,
                          std::optional<c10::Stream> own_stream) {
   CheckpointRanks ranks;

@@ -39,11 +39,11 @@ struct TrainSummary {
   double seconds = 0;            // of training in this process
   double data_wait = 0;          // share of that time
   int64_t peak_memory_bytes = 0;
-  int64_t skipped_steps = 0;  // since the run began, resumed or not
-  std::string checkpoint;     // path of the last one
+  int64_t skipped_steps = 0;            // since the run began, resumed or not
+  std::string checkpoint;               // path of the last one
   double checkpoint_stall_seconds = 0;  // while saving kept the training in this process
   double checkpoint_write_seconds = 0;  // of writing, beside the training or not
-  std::string reason;         // "epochs", "max_minutes", "max_steps" or "signal N"
+  std::string reason;                   // "epochs", "max_minutes", "max_steps" or "signal N"
   int signal = 0;
 };
 
