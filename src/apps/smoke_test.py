@@ -211,6 +211,7 @@ def check_help_and_errors(folder):
     run("pretrain", "--set", "no.such=1", expect=2)
     run("pretrain", "--set", "train.batch_size=-1", expect=2)
     run("pretrain", "--root", folder / "missing", expect=2)
+    assert "--set output=x" in run("pretrain", "demo", "output=x", expect=2).stderr
     assert len(last_json(run("models", "--json"))["models"]) >= 13
     assert {"demo", "ucm_vit_tiny", "millionaid_vit_3b"} <= {
         recipe["name"] for recipe in last_json(run("recipes", "--json"))["recipes"]}
