@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <map>
-#include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
@@ -70,21 +69,6 @@ std::string reason_in(const std::string& what) {
   return what.substr(start, what.find('\n', start) - start);
 }
 
-[[noreturn]] void fail_by_devices(c10d::Store& store, const LaunchEnvironment& environment,
-                                  const std::string& kind, const std::string& counts) {
-  // Rank 0 serves the store: it stays until the others have read the answer.
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
-  int64_t informed = store.add("devices_compared", 1);
-  while (environment.rank == 0 && informed < environment.world_size &&
-         std::chrono::steady_clock::now() < end) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    informed = store.add("devices_compared", 0);
-  }
-  throw UsageError(
-      fmt::format("rank {} is on {}, but not all ranks are: {}.", environment.rank, kind, counts),
-      "give every rank the same --device, and every host the same build.");
-}
-
 }  // namespace
 
 struct Rendezvous::State {
@@ -118,11 +102,13 @@ Rendezvous::Rendezvous(LaunchEnvironment environment, RendezvousOptions options,
   } catch (const std::exception& error) {
     fail_to_meet(state_->environment, options, error.what());
   }
-  if (counts != fmt::format("{} on {}", state_->environment.world_size, device_kind)) {
-    fail_by_devices(*state_->store, state_->environment, device_kind, counts);
-  }
   state_->board = std::make_unique<FailureBoard>(state_->store, state_->environment.rank,
                                                  state_->environment.world_size);
+  if (counts == fmt::format("{} on {}", state_->environment.world_size, device_kind)) return;
+  state_->board->leave(std::chrono::seconds(5));  // the others read the answer at rank 0's
+  throw UsageError(fmt::format("rank {} is on {}, but not all ranks are: {}.",
+                               state_->environment.rank, device_kind, counts),
+                   "give every rank the same --device, and every host the same build.");
 }
 
 Rendezvous::~Rendezvous() { state_->board->leave(); }
