@@ -49,14 +49,12 @@ bool continues_in_place(const train::Checkpoint& checkpoint, const PretrainOptio
   return true;
 }
 
-// A resumed run must be the same run: lists every setting that differs and matters.
-void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoint) {
-  PretrainOptions saved_options;
+// Every setting that differs from the saved ones and matters: {} for the same run.
+std::vector<std::string> differences(PretrainOptions& options, PretrainOptions& saved_options) {
   FieldTable saved = make_field_table(saved_options);
-  saved.apply_toml(checkpoint.config, (checkpoint.path / "index.json").string());
   const bool epochs_were_fitted =
       options.train.fit_minutes > 0 && saved_options.train.fit_minutes > 0;
-  std::vector<std::string> differences;
+  std::vector<std::string> found;
   const FieldTable current = make_field_table(options);
   for (const Field& field : current.fields()) {
     const std::string& key = field.key();
@@ -68,12 +66,21 @@ void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoin
       continue;
     const std::string saved_value = saved.find(key)->value_text();
     if (saved_value != field.value_text()) {
-      differences.push_back(fmt::format("{} was {}, is {}", key, saved_value, field.value_text()));
+      found.push_back(fmt::format("{} was {}, is {}", key, saved_value, field.value_text()));
     }
   }
-  if (!differences.empty()) {
+  return found;
+}
+
+// A resumed run must be the same run.
+void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoint) {
+  PretrainOptions saved_options;
+  make_field_table(saved_options)
+      .apply_toml(checkpoint.config, (checkpoint.path / "index.json").string());
+  const std::vector<std::string> found = differences(options, saved_options);
+  if (!found.empty()) {
     throw UsageError(fmt::format("checkpoint {} belongs to another run: {}.",
-                                 checkpoint.path.string(), fmt::join(differences, "; ")),
+                                 checkpoint.path.string(), fmt::join(found, "; ")),
                      "use the settings of its config.toml, or start anew with resume=none and "
                      "another output.");
   }
@@ -81,6 +88,32 @@ void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoin
   options.train.epochs = saved_options.train.epochs;
   options.train.fit_minutes = saved_options.train.fit_minutes;
   options.model = saved_options.model;
+}
+
+// Whether nothing is lost by starting in `directory`: a run was begun there and ended before its
+// first checkpoint. Once it had trained, only for the same run, as a restart makes it.
+bool is_unsaved_start(const fs::path& directory, PretrainOptions& options) {
+  const fs::path config = directory / "config.toml";
+  if (!fs::exists(config) || train::holds_checkpoints(directory / "checkpoints")) return false;
+  if (!fs::exists(directory / "log.jsonl")) return true;
+  PretrainOptions saved_options;
+  make_field_table(saved_options).apply_toml(read_file(config), config.string());
+  return differences(options, saved_options).empty();
+}
+
+// Where the run writes. config.toml is there from the first moment: it marks the directory as a
+// run's.
+fs::path choose_output(PretrainOptions& options, const std::optional<train::Checkpoint>& checkpoint,
+                       const std::string& command, bool overwrite) {
+  if (checkpoint && continues_in_place(*checkpoint, options)) return options.run.output;
+  if (!overwrite && options.resume == "auto" && is_unsaved_start(options.run.output, options)) {
+    log_info(fmt::format("{} has no checkpoint yet: the run starts again.", options.run.output));
+    return options.run.output;
+  }
+  const fs::path directory = make_output_directory(options.run.output, command, overwrite);
+  options.run.output = directory.string();
+  write_file_atomically(directory / "config.toml", make_field_table(options).to_toml());
+  return directory;
 }
 
 void complete_normalization(PretrainOptions& options, const data::Dataset& dataset,
@@ -172,9 +205,7 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
   ranks.on_lead("choosing the output", [&] {
     checkpoint = overwrite ? std::nullopt : checkpoint_to_resume(options);
     if (checkpoint) check_same_run(options, *checkpoint);
-    directory = checkpoint && continues_in_place(*checkpoint, options)
-                    ? fs::path(options.run.output)
-                    : make_output_directory(options.run.output, command, overwrite);
+    directory = choose_output(options, checkpoint, command, overwrite);
   });
   directory = ranks.from_lead(directory.string(), "the output");
   const std::string resumed_from =

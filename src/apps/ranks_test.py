@@ -9,6 +9,7 @@ Needs nothing but Python's standard library. --long also kills ranks at random m
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,6 +183,25 @@ def test_killed_rank_and_restart(work, chips, expected):
     demand_same_losses(output, expected, "killed and restarted")
 
 
+def test_killed_before_the_first_checkpoint(work, chips, expected):
+    # Nothing was saved, so nothing is lost: the restart begins again in the same place.
+    output = work / "unsaved"
+    words = pretrain_words(chips, output, 80, "--strategy", "FULL_SHARD")
+    launcher = start(3, *words, options=["--restart", "1"])
+    wait_for_step(output, 2)
+    os.kill(rank_processes(launcher)[1], signal.SIGKILL)
+    _, errors = launcher.communicate(timeout=120)
+    demand(launcher.returncode == 0, f"{launcher.returncode}: {errors}")
+    demand("has no checkpoint yet: the run starts again" in errors, errors)
+    found = losses(output)
+    for step, loss in expected.items():
+        demand(abs(found[step] - loss) <= TOLERANCE * abs(loss), f"step {step}: {found[step]}")
+    # Other settings would mix two runs.
+    shutil.rmtree(output / "checkpoints")
+    refused = run(*words, "--set", "optim.lr=0.5", expect=2)
+    demand("already holds results" in refused.stderr, refused.stderr)
+
+
 def test_wrong_settings(work, chips):
     bad_size = launch(3, *pretrain_words(chips, work / "bad", 3, "--strategy", "HYBRID_2"), expect=2)
     demand("HYBRID_2" in bad_size.stderr and "3" in bad_size.stderr, bad_size.stderr)
@@ -260,6 +280,7 @@ def main():
         test_uneven_ranks(work, chips, expected)
         test_signal_to_one_rank(work, chips)
         test_killed_rank_and_restart(work, chips, expected)
+        test_killed_before_the_first_checkpoint(work, chips, expected)
         test_wrong_settings(work, chips)
         if IS_LONG:
             test_killed_at_random(work, chips, expected)

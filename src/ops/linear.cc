@@ -1,13 +1,12 @@
 #include "ops/linear.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/torch.h>
 
 #include <algorithm>
 #include <optional>
-#include <string_view>
 #include <utility>
 
+#include "core/tensor/onednn.h"
 #include "ops/fused.h"
 
 namespace swath::ops {
@@ -16,32 +15,14 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// oneDNN's product as LibTorch registers it for its compiler; absent in a build without oneDNN.
-using OnednnSignature = at::Tensor(const at::Tensor&, const at::Tensor&,
-                                   const std::optional<at::Tensor>&, std::string_view,
-                                   c10::List<std::optional<at::Scalar>>,
-                                   std::optional<std::string_view>);
-
-const std::optional<c10::TypedOperatorHandle<OnednnSignature>>& onednn_linear() {
-  static const auto handle = []() -> std::optional<c10::TypedOperatorHandle<OnednnSignature>> {
-    const auto schema = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
-    if (!schema) return std::nullopt;
-    return schema->typed<OnednnSignature>();
-  }();
-  return handle;
-}
-
 bool runs_onednn(const at::Tensor& x) {
-  return x.scalar_type() == at::kFloat && products_use_onednn() && onednn_linear() && x.numel() > 0;
+  return x.scalar_type() == at::kFloat && products_use_onednn() && has_onednn() && x.numel() > 0;
 }
 
 // x (R, K) times the transpose of weight (M, K), which may be a transposed view. No autograd.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight,
                    const std::optional<at::Tensor>& bias = std::nullopt) {
-  if (runs_onednn(x)) {
-    return onednn_linear()->call(x, weight, bias, "none", c10::List<std::optional<at::Scalar>>(),
-                                 std::nullopt);
-  }
+  if (runs_onednn(x)) return onednn_linear(x, weight, bias);
   return at::linear(x, weight, bias);
 }
 

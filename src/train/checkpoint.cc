@@ -218,6 +218,14 @@ std::optional<Checkpoint> newest_sound_checkpoint(const fs::path& directory,
   return std::nullopt;
 }
 
+bool holds_checkpoints(const fs::path& directory) {
+  if (!fs::is_directory(directory)) return false;
+  return std::any_of(fs::directory_iterator(directory), fs::directory_iterator(),
+                     [](const fs::directory_entry& entry) {
+                       return entry.path().filename().string().starts_with(kStepPrefix);
+                     });
+}
+
 std::vector<Checkpoint> list_checkpoints(const fs::path& directory) {
   std::vector<Checkpoint> found;
   if (!fs::is_directory(directory)) return found;

@@ -43,6 +43,9 @@ Checkpoint open_checkpoint(const std::filesystem::path& path);
 // Complete checkpoints in `directory`, oldest first. Says on the log what it passes over and why.
 std::vector<Checkpoint> list_checkpoints(const std::filesystem::path& directory);
 
+// Whether there is any, complete or damaged. Writing that was interrupted does not count.
+bool holds_checkpoints(const std::filesystem::path& directory);
+
 // Reads every piece; with many ranks, each rank its share of the files. Throws Error naming the
 // first that is missing, cut short or changed.
 void verify_checkpoint(const Checkpoint& checkpoint, const CheckpointRanks& ranks = {});
