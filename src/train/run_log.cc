@@ -39,7 +39,7 @@ std::filesystem::path log_path(const std::filesystem::path& directory) {
 RunLog::RunLog(const std::filesystem::path& directory, int64_t steps_done)
     : path_(log_path(directory)), file_(path_, std::ios::app), events_(directory) {
   if (!file_) throw Error(fmt::format("cannot write {}.", path_.string()));
-  events_.restart_at(steps_done + 1);
+  if (std::filesystem::file_size(path_) > 0) events_.restart_at(steps_done + 1);
 }
 
 void RunLog::write(const std::string& kind, const Json& fields) {
