@@ -8,6 +8,8 @@
 #include "apps/ranks.h"
 #include "apps/sweep.h"
 #include "bench/io_bench.h"
+#include "bench/peer_bench.h"
+#include "bench/silent_rank_bench.h"
 #include "bench/step_bench.h"
 #include "core/error.h"
 #include "core/files.h"

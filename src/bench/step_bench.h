@@ -1,4 +1,4 @@
-// `bench syn`, `bench real` and `bench peer`: training steps, measured.
+// `bench syn` and `bench real`: training steps, measured.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -31,8 +31,10 @@ struct StepBenchOptions {
   sharding::ShardingOptions sharding;
   int64_t pretend_world = 0;  // `syn-no-comm`: ranks of the job that is posed as; 0: as started
   int64_t pretend_rank = 0;
-  std::string telemetry;  // file for the trace of power, utilisation and memory; empty: none
-  int64_t seed = 0;       // of everything random; set by the command
+  int64_t fewer_blocks = 0;  // `syn-no-comm`: measure so many blocks and twice as many; 0: all
+  bool memory_only = false;  // `syn-no-comm`: compute the bytes, allocate nothing
+  std::string telemetry;     // file for the trace of power, utilisation and memory; empty: none
+  int64_t seed = 0;          // of everything random; set by the command
 
   void describe(FieldTable& fields);
 };
@@ -40,7 +42,9 @@ struct StepBenchOptions {
 // One batch of random pixels, again and again: {"images_per_second": {median, minimum, maximum,
 // count}, "step_seconds", "mfu", "peak_flops", "peak_flops_are", "peak_memory_bytes",
 // "train_gflops_per_image", ...}. With `groups`, all ranks call it and the rates are those of all
-// together; "exposed_communication" is the share of the time in which this rank's computation
+// together; "phases" has the mean seconds of a step that
+// go into computation, waiting for data and (CPU) waiting for other ranks;
+// "exposed_communication" is the share of the time in which this rank's computation
 // waited for the others, "overlapped_communication" (with sharding.trace, which then has the
 // measured steps) the share of its collectives' time in which it computed, "allocated_bytes" what
 // it holds between steps (parameters, gradients, optimizer), "telemetry" what its device says of
@@ -52,29 +56,9 @@ struct StepBenchOptions {
 Json bench_syn(const StepBenchOptions& options, c10::Device device,
                sharding::ProcessGroups* groups = nullptr);
 
-// What one rank of a job computes and allocates when communication costs nothing: it poses as
-// pretend_rank of pretend_world and talks to nobody. "images_per_second" is that of all ranks, were
-// each as fast. "model_state_bytes" is what the strategy's formula says of parameters, gradients
-// and optimizer, "gathered_bytes" of the units gathered at a time and their whole gradients.
-Json bench_syn_no_comm(const StepBenchOptions& options, c10::Device device);
-
 // The same with images from a dataset, "data_wait": the share of the time spent waiting for it, and
 // "skipped": unusable samples left out (data.skip_bad).
 Json bench_real(const StepBenchOptions& options, c10::Device device,
-                sharding::ProcessGroups* groups = nullptr);
-
-// The same step in Python (torch and timm, fused AdamW), eager and compiled, in turns with ours:
-// same weights, images, masks, threads and dtype. With `groups`, all ranks (of one host) call it,
-// and each has a peer that is the same rank among the peers: under DistributedDataParallel for DDP
-// and NO_SHARD, under FSDP2's fully_shard for FULL_SHARD and SHARD_GRAD_OP ("peer_wrapper").
-// Throws Error, before anything is timed, when the two disagree: a gradient of the first step,
-// averaged over ranks, by 1e-5 of the parameter's largest (float32), the first loss by 1e-4, those
-// after the warm-up's updates by 1e-3 (float32).
-// Adds "peak_rss_bytes" (of the whole process from its start, VmHWM on both sides, the largest of
-// the ranks), "peers": {eager, compile}, each with "images_per_second", "ratio" (ours to theirs, of
-// medians), "ratio_spread" (of the blocks, pair by pair), "gradient_difference", "warmup_losses"
-// and "peak_rss_bytes"; and "ratio" to the fastest of them, "fastest_peer".
-Json bench_peer(const StepBenchOptions& options, c10::Device device,
                 sharding::ProcessGroups* groups = nullptr);
 
 }  // namespace swath::bench

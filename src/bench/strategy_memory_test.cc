@@ -1,7 +1,7 @@
 // What a rank of a sharded job really holds, against the formula that a planner goes by.
 #include <gtest/gtest.h>
 
-#include "bench/step_bench.h"
+#include "bench/silent_rank_bench.h"
 #include "core/tensor/memory.h"
 
 namespace swath::bench {

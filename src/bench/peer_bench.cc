@@ -1,0 +1,287 @@
+#include "bench/peer_bench.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <memory>
+
+#include "bench/measured_step.h"
+#include "bench/peer_gradients.h"
+#include "bench/peer_process.h"
+#include "bench/spread.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/tensor/device.h"
+#include "core/tensor/memory.h"
+#include "core/tensor/tensor_io.h"
+#include "models/registry.h"
+
+namespace swath::bench {
+namespace {
+
+struct Peer {
+  std::string name;
+  std::unique_ptr<PeerProcess> process;
+  Json ready;   // its settings
+  Json latest;  // its last answer
+  std::vector<double> rates;
+
+  std::vector<double> run(int64_t steps) {
+    process->write_line(fmt::format("run {}", steps));
+    latest = process->read_json();
+    return latest.at("seconds");
+  }
+};
+
+// How a peer wraps its model: nothing, or what is nearest to our strategy.
+std::string wrapper_of(const StepBenchOptions& options, int64_t ranks) {
+  if (ranks == 1) return "none";
+  const Strategy strategy = make_strategy(options.sharding.strategy, ranks);
+  if (!strategy.is_sharded()) return "ddp";
+  if (!strategy.is_replicated()) return strategy.reshard_after_forward ? "fsdp" : "fsdp-keep";
+  throw UsageError(fmt::format("bench peer: the Python peer has no {}.", strategy.name),
+                   "compare DDP, NO_SHARD, SHARD_GRAD_OP or FULL_SHARD.");
+}
+
+// tools/peer/mae_peer.py is the public model, nothing more.
+void check_peer_can(const StepBenchOptions& options, const models::VitDimensions& d) {
+  const char* setting = options.workload != "mae"                ? "a workload but mae"
+                        : d.gated_mlp                            ? "a gated MLP"
+                        : d.norm_pix_per_band && d.norm_pix_loss ? "norm_pix_per_band"
+                        : d.remainder() != 0                     ? "pixels beside the patches"
+                        : options.activation_checkpointing       ? "activation_checkpointing"
+                                                                 : nullptr;
+  if (setting == nullptr) return;
+  throw UsageError(fmt::format("bench peer: the Python peer has no {}.", setting),
+                   "leave it out, or measure ours alone with `swath bench syn`.");
+}
+
+// What mae_peer.py starts from: whole weights, as they are before anything is sharded.
+void write_start(const std::filesystem::path& path, const StepBenchOptions& options,
+                 models::Objective& objective, const Batch& batch) {
+  const models::VitDimensions d = models::resolve(options.model);
+  const Json config = {{"width", d.width},
+                       {"depth", d.depth},
+                       {"heads", d.heads},
+                       {"mlp", d.mlp},
+                       {"patch", d.patch},
+                       {"image_size", d.image_size},
+                       {"channels", d.channels},
+                       {"decoder_width", d.decoder_width},
+                       {"decoder_depth", d.decoder_depth},
+                       {"decoder_heads", d.decoder_heads},
+                       {"mask_ratio", d.mask_ratio},
+                       {"norm_pix_loss", d.norm_pix_loss},
+                       {"lr", kBenchLearningRate},
+                       {"weight_decay", optim::AdamWOptions{}.weight_decay}};
+  NamedTensors tensors = {{"images", batch.images_BCHW},
+                          {"noise", models::mask_noise(seed_of(options), batch.epoch,
+                                                       batch.sample_ids, d.num_patches())}};
+  for (const auto& item : objective.module().named_parameters()) {
+    tensors.emplace_back("weight." + item.key(), item.value().detach());
+  }
+  write_tensors(path, tensors, {{"config", config.dump()}});
+}
+
+// The ranks of one host, each with a peer that is the same rank among the peers.
+class PeerRanks {
+ public:
+  PeerRanks(const StepBenchOptions& options, c10::Device device, sharding::ProcessGroups* groups)
+      : device_(device),
+        wrapper_(wrapper_of(options, groups != nullptr ? groups->world_size() : 1)) {
+    if (groups != nullptr) everyone_ = groups->make_world_group("peers");
+    directory_ = files_ / "";
+    if (everyone_) {
+      directory_ =
+          sharding::broadcast_text(*everyone_, device, directory_.string(), 0, "where peers meet");
+    }
+  }
+
+  const std::string& wrapper() const { return wrapper_; }
+  const PeerFiles& files() const { return files_; }  // of this rank
+  int64_t size() const { return everyone_ ? everyone_->size() : 1; }
+
+  // For a peer's command line; its ranks meet under a name of their own.
+  std::vector<std::string> words(const std::string& name) const {
+    if (!everyone_) return {};
+    return {"--wrapper", wrapper_,
+            "--rank",    std::to_string(everyone_->rank()),
+            "--ranks",   std::to_string(size()),
+            "--meet",    (directory_ / (name + ".store")).string()};
+  }
+  // So that no rank measures while another still does something else.
+  void wait_for_all() const { largest(0); }
+  // Over ranks.
+  int64_t largest(int64_t value) const {
+    if (!everyone_) return value;
+    const at::Tensor own = at::full({1}, value, at::TensorOptions(at::kLong).device(device_));
+    at::Tensor all = at::empty({size()}, own.options());
+    everyone_->all_gather(all, own, "ranks of the benchmark");
+    return all.max().item<int64_t>();
+  }
+
+ private:
+  c10::Device device_;
+  std::string wrapper_;
+  std::unique_ptr<sharding::Communicator> everyone_;
+  PeerFiles files_;
+  std::filesystem::path directory_;  // of the first rank
+};
+
+Peer start_peer(const std::string& mode, const std::filesystem::path& start,
+                at::ScalarType precision, c10::Device device, const PeerRanks& ranks) {
+  const int threads = at::get_num_threads();
+  std::vector<std::string> command = {peer_python(),
+                                      peer_script("mae_peer.py"),
+                                      start.string(),
+                                      "--mode",
+                                      mode,
+                                      "--dtype",
+                                      precision == at::kFloat ? "float32" : "bfloat16",
+                                      "--device",
+                                      device.is_cpu() ? "cpu" : "cuda",
+                                      "--threads",
+                                      std::to_string(threads)};
+  for (const std::string& word : ranks.words(mode)) command.push_back(word);
+  Peer peer;
+  peer.name = mode;
+  peer.process = std::make_unique<PeerProcess>(command);
+  peer.ready = peer.process->read_json();
+  if (peer.ready.at("threads") != threads) {
+    throw Error(fmt::format("bench peer: {} threads here, {} in Python.", threads,
+                            peer.ready.at("threads").get<int>()));
+  }
+  return peer;
+}
+
+// The gradients of the first step, averaged over the ranks; no update.
+void compute_gradients(Subject& subject, const Batch& batch) {
+  sharding::Parameters& parameters = *subject.parameters;
+  parameters.begin_step();
+  parameters.begin_forward();
+  const at::Tensor loss = subject.objective->loss(batch, parameters.runner()).loss;
+  parameters.backward(loss / static_cast<double>(parameters.world_size()));
+}
+
+// Between programs that round in another order.
+constexpr double kGradientTolerance = 1e-5;
+
+// Of the gradients that `subject` has computed; the largest over ranks.
+double compare_gradients(Peer& peer, const Subject& subject, const PeerRanks& ranks) {
+  const std::filesystem::path file = ranks.files() / (peer.name + ".gradients");
+  peer.process->write_line(fmt::format("gradients {}", file.string()));
+  peer.process->read_json();
+  const double difference =
+      check_same_gradients(subject.parameters->views(), file, kGradientTolerance);
+  std::filesystem::remove(file);
+  constexpr double kParts = 1e12;  // differences travel as whole numbers
+  return static_cast<double>(ranks.largest(static_cast<int64_t>(difference * kParts))) / kParts;
+}
+
+// The first loss is that of the same weights and masks; the following ones have the updates of the
+// warm-up in them, where rounding has added up.
+void check_same_losses(const std::string& peer, const std::vector<double>& ours,
+                       const std::vector<double>& theirs, at::ScalarType precision) {
+  for (size_t step = 0; step < ours.size(); ++step) {
+    const double tolerance = precision != at::kFloat ? 2e-2 : step == 0 ? 1e-4 : 1e-3;
+    if (!(std::abs(ours[step] - theirs.at(step)) <= tolerance * std::abs(ours[step]))) {
+      throw Error(fmt::format(
+          "bench peer: after {} updates our loss is {}, the {} peer's {}: not the same work.", step,
+          ours[step], peer, theirs[step]));
+    }
+  }
+}
+
+Json result_of(const Peer& peer, const std::vector<double>& our_rates, const PeerRanks& ranks) {
+  const Spread spread = spread_of(peer.rates);
+  Json result = {{"images_per_second", to_json(spread)},
+                 {"ratio", spread_of(our_rates).median / spread.median},
+                 {"ratio_spread", to_json(spread_of_ratios(our_rates, peer.rates))},
+                 {"warmup_losses", peer.ready.at("losses")},
+                 {"peak_rss_bytes", ranks.largest(peer.latest.at("peak_rss_bytes"))},
+                 {"torch", peer.ready.at("torch")}};
+  if (peer.ready.contains("gradient_difference")) {
+    result["gradient_difference"] = peer.ready.at("gradient_difference");
+  }
+  if (peer.latest.contains("peak_device_bytes")) {
+    result["peak_device_bytes"] = peer.latest.at("peak_device_bytes");
+  }
+  return result;
+}
+
+}  // namespace
+
+Json bench_peer(const StepBenchOptions& options, c10::Device device,
+                sharding::ProcessGroups* groups) {
+  // 1. One set of weights for all; images and masks of each rank, the same for its peer.
+  check_peer_can(options, models::resolve(options.model));
+  const PeerRanks ranks(options, device, groups);
+  const at::ScalarType precision = select_precision(options.precision, device);
+  const auto start = ranks.files() / "start.safetensors";
+  Batch batch;
+  {
+    const std::shared_ptr<models::Objective> whole = make_workload(options);
+    batch = random_batch(options, whole->spec(), device, groups != nullptr ? groups->rank() : 0);
+    write_start(start, options, *whole, batch);
+  }
+  const auto next_batch = [&] { return batch; };
+  check_backends_agree(options, batch, device);
+  Subject subject(options, device, groups);
+
+  // 2. The same gradients, then, while warming up, the same losses; or nothing is timed.
+  std::vector<Peer> peers;
+  if (precision == at::kFloat) compute_gradients(subject, batch);
+  for (const char* mode : {"eager", "compile"}) {
+    if (std::string(mode) == "compile" && !options.compile) continue;
+    if (groups == nullptr || groups->rank() == 0)
+      log_info(fmt::format("starting the {} peer.", mode));
+    Peer peer = start_peer(mode, start, precision, device, ranks);
+    if (precision == at::kFloat) {
+      peer.ready["gradient_difference"] = compare_gradients(peer, subject, ranks);
+    }
+    peers.push_back(std::move(peer));
+  }
+  const std::vector<double> losses =
+      run_block(subject, next_batch, options.warmup_steps, device).losses;
+  for (Peer& peer : peers) {
+    peer.run(options.warmup_steps);
+    check_same_losses(peer.name, losses, peer.latest.at("losses"), precision);
+    peer.ready["losses"] = peer.latest.at("losses");
+  }
+
+  // 3. Turn by turn.
+  const int64_t images = options.batch_size * ranks.size();
+  PeakMemory memory(device);
+  PeakFlops peak(device, precision);
+  std::vector<double> rates;
+  for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
+    peak.before_block();
+    ranks.wait_for_all();
+    memory.begin_block();
+    rates.push_back(rate_of(run_block(subject, next_batch, options.steps, device).seconds, images));
+    memory.end_block();
+    for (Peer& peer : peers) {
+      ranks.wait_for_all();
+      peer.rates.push_back(rate_of(peer.run(options.steps), images));
+    }
+  }
+
+  // 4. The result.
+  Json result = summary(options, subject, device, rates, peak, memory);
+  result["warmup_losses"] = losses;
+  result["peak_rss_bytes"] = ranks.largest(peak_resident_bytes());
+  result["peer_wrapper"] = ranks.wrapper();
+  for (const Peer& peer : peers) {
+    Json of_peer = result_of(peer, rates, ranks);
+    if (!result.contains("ratio") || of_peer.at("ratio") < result.at("ratio")) {
+      result["fastest_peer"] = peer.name;
+      result["ratio"] = of_peer.at("ratio");
+    }
+    result["peers"][peer.name] = std::move(of_peer);
+  }
+  return result;
+}
+
+}  // namespace swath::bench

@@ -1,0 +1,86 @@
+#include "bench/silent_rank_bench.h"
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "core/tensor/memory.h"
+
+namespace swath::bench {
+namespace {
+
+StepBenchOptions small_model(const std::string& strategy) {
+  StepBenchOptions options;
+  options.model.name = "vit_micro";
+  options.model.image_size = 32;
+  options.model.patch = 4;
+  options.model.depth = 8;
+  options.batch_size = 4;
+  options.warmup_steps = 1;
+  options.steps = 1;
+  options.repeats = 1;
+  options.precision = "fp32";
+  options.sharding.strategy.strategy = strategy;
+  options.sharding.unit_mib = 0;
+  options.pretend_world = 16;
+  return options;
+}
+
+TEST(SilentRankBench, FewerBlocksGiveWhatAllHold) {
+  install_memory_counter();
+  for (const char* strategy : {"DDP", "FULL_SHARD"}) {
+    StepBenchOptions options = small_model(strategy);
+    const Json whole = bench_syn_no_comm(options, c10::kCPU);
+    options.fewer_blocks = 2;
+    const Json result = bench_syn_no_comm(options, c10::kCPU);
+    const Json& extrapolated = result.at("extrapolated");
+    EXPECT_EQ(extrapolated.at("depth"), 8);
+    EXPECT_EQ(extrapolated.at("from_depths"), Json({2, 4}));
+    const auto held = whole.at("allocated_bytes").get<double>();
+    EXPECT_NEAR(extrapolated.at("allocated_bytes").get<double>(), held, 0.02 * held) << strategy;
+    EXPECT_GT(extrapolated.at("images_per_second").get<double>(), 0);
+    EXPECT_EQ(result.at("model_state_bytes"), whole.at("model_state_bytes")) << "of all blocks";
+  }
+}
+
+TEST(SilentRankBench, MemoryOnlyAllocatesNothingAndIsWhatIsMeasured) {
+  install_memory_counter();
+  for (const char* workload : {"mae", "vit"}) {
+    StepBenchOptions options = small_model("FULL_SHARD");
+    options.workload = workload;
+    options.batch_size = 16;
+    const int64_t before = memory_stats(c10::kCPU).allocated_bytes;
+    reset_peak_memory(c10::kCPU);
+    const Json measured = bench_syn_no_comm(options, c10::kCPU);
+    options.memory_only = true;
+    reset_peak_memory(c10::kCPU);
+    const Json expected = bench_syn_no_comm(options, c10::kCPU);
+    EXPECT_EQ(memory_stats(c10::kCPU).peak_bytes, memory_stats(c10::kCPU).allocated_bytes);
+    const double peak =
+        measured.at("peak_memory_bytes").get<double>() - static_cast<double>(before);
+    EXPECT_NEAR(expected.at("expected_peak_bytes").get<double>(), peak, 0.15 * peak) << workload;
+  }
+}
+
+TEST(SilentRankBench, TheLargestModelIsComputedAtOnce) {
+  StepBenchOptions options = small_model("FULL_SHARD");
+  options.model = {};
+  options.model.name = "vit_15b";
+  options.workload = "vit";
+  options.pretend_world = 1024;
+  options.memory_only = true;
+  const Json result = bench_syn_no_comm(options, c10::kCPU);
+  // 14.7 billion parameters, 16 bytes each, over 1,024 ranks.
+  EXPECT_NEAR(result.at("model_state_bytes").get<double>(), 14.72e9 * 16 / 1024, 0.02e9);
+}
+
+TEST(SilentRankBench, RefusesMoreBlocksThanTheModelHas) {
+  StepBenchOptions options = small_model("FULL_SHARD");
+  options.fewer_blocks = 4;
+  EXPECT_THROW(bench_syn_no_comm(options, c10::kCPU), UsageError);
+  options.fewer_blocks = 0;
+  options.pretend_world = 0;
+  EXPECT_THROW(bench_syn_no_comm(options, c10::kCPU), UsageError);
+}
+
+}  // namespace
+}  // namespace swath::bench
