@@ -94,7 +94,9 @@ void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoin
 // first checkpoint. Once it had trained, only for the same run, as a restart makes it.
 bool is_unsaved_start(const fs::path& directory, PretrainOptions& options) {
   const fs::path config = directory / "config.toml";
-  if (!fs::exists(config) || train::holds_checkpoints(directory / "checkpoints")) return false;
+  if (directory.empty() || !fs::exists(config) ||
+      train::holds_checkpoints(directory / "checkpoints"))
+    return false;
   if (!fs::exists(directory / "log.jsonl")) return true;
   PretrainOptions saved_options;
   make_field_table(saved_options).apply_toml(read_file(config), config.string());

@@ -12,7 +12,9 @@
 #include "core/interrupt.h"
 #include "core/tensor/device.h"
 #include "core/tensor/memory.h"
+#include "models/model_options.h"
 #include "models/registry.h"
+#include "models/vit_spec.h"
 #include "ops/backend.h"
 #include "sharding/local_parameters.h"
 #include "sharding/sharded_parameters.h"
@@ -49,6 +51,12 @@ std::shared_ptr<models::Objective> make_workload(const StepBenchOptions& options
   models::ClassifierOptions classifier;
   classifier.num_classes = kBenchClasses;
   return models::make_classifier(options.model, classifier, seed_of(options));
+}
+
+ModelSpec spec_of(const StepBenchOptions& options) {
+  const models::VitDimensions dimensions = models::resolve(options.model);
+  return options.workload == "mae" ? models::mae_spec(dimensions)
+                                   : models::vit_spec(dimensions, kBenchClasses);
 }
 
 Subject::Subject(const StepBenchOptions& options, c10::Device device,

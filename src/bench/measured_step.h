@@ -13,6 +13,7 @@
 
 #include "bench/step_bench.h"
 #include "core/json.h"
+#include "core/model_spec.h"
 #include "core/tensor/batch.h"
 #include "models/objective.h"
 #include "optim/adamw.h"
@@ -30,6 +31,8 @@ inline uint64_t seed_of(const StepBenchOptions& options) {
 }
 
 std::shared_ptr<models::Objective> make_workload(const StepBenchOptions& options);
+// What it is made of, without building it.
+ModelSpec spec_of(const StepBenchOptions& options);
 
 // A model with everything that a step needs.
 struct Subject {

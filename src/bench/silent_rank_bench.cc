@@ -10,18 +10,11 @@
 #include "core/shard_schedule.h"
 #include "core/tensor/device.h"
 #include "models/model_options.h"
-#include "models/vit_spec.h"
 #include "sharding/sharded_parameters.h"
 #include "sharding/silent_groups.h"
 
 namespace swath::bench {
 namespace {
-
-ModelSpec spec_of(const StepBenchOptions& options) {
-  const models::VitDimensions dimensions = models::resolve(options.model);
-  return options.workload == "mae" ? models::mae_spec(dimensions)
-                                   : models::vit_spec(dimensions, kBenchClasses);
-}
 
 // AdamW's two moments.
 constexpr int64_t kOptimizerBytesPerElement = 8;

@@ -13,22 +13,46 @@ StepBenchOptions small_model(const std::string& strategy) {
   options.model.name = "vit_micro";
   options.model.image_size = 32;
   options.model.patch = 4;
-  options.model.depth = 8;
   options.batch_size = 4;
   options.warmup_steps = 1;
   options.steps = 1;
   options.repeats = 1;
   options.precision = "fp32";
   options.sharding.strategy.strategy = strategy;
-  options.sharding.unit_mib = 0;
   options.pretend_world = 16;
   return options;
+}
+
+TEST(SilentRankBench, StateAndGatheredUnitsAreAsTheFormulaSays) {
+  install_memory_counter();
+  const int64_t before = memory_stats(c10::kCPU).allocated_bytes;
+  for (const char* strategy :
+       {"DDP", "NO_SHARD", "SHARD_GRAD_OP", "FULL_SHARD", "HYBRID_4", "HYBRID_4_SHARD_GRAD_OP"}) {
+    for (const int64_t rank : {0, 15}) {
+      StepBenchOptions options = small_model(strategy);
+      options.model.patch = 8;
+      options.batch_size = 1;
+      options.pretend_rank = rank;
+      const Json result = bench_syn_no_comm(options, c10::kCPU);
+      const auto state = result.at("model_state_bytes").get<double>();
+      const auto gathered = result.at("gathered_bytes").get<double>();
+      const double held = result.at("allocated_bytes").get<double>() - static_cast<double>(before);
+      EXPECT_NEAR(held, state, 0.05 * state) << strategy << ", rank " << rank;
+      // Activations come on top: with one small image they are little.
+      const double peak =
+          result.at("peak_memory_bytes").get<double>() - static_cast<double>(before);
+      EXPECT_GT(peak, 0.95 * (state + gathered)) << strategy << ", rank " << rank;
+      EXPECT_LT(peak, 1.05 * (state + gathered) + 4e6) << strategy << ", rank " << rank;
+    }
+  }
 }
 
 TEST(SilentRankBench, FewerBlocksGiveWhatAllHold) {
   install_memory_counter();
   for (const char* strategy : {"DDP", "FULL_SHARD"}) {
     StepBenchOptions options = small_model(strategy);
+    options.model.depth = 8;
+    options.sharding.unit_mib = 0;
     const Json whole = bench_syn_no_comm(options, c10::kCPU);
     options.fewer_blocks = 2;
     const Json result = bench_syn_no_comm(options, c10::kCPU);
@@ -46,6 +70,8 @@ TEST(SilentRankBench, MemoryOnlyAllocatesNothingAndIsWhatIsMeasured) {
   install_memory_counter();
   for (const char* workload : {"mae", "vit"}) {
     StepBenchOptions options = small_model("FULL_SHARD");
+    options.model.depth = 8;
+    options.sharding.unit_mib = 0;
     options.workload = workload;
     options.batch_size = 16;
     const int64_t before = memory_stats(c10::kCPU).allocated_bytes;
@@ -75,6 +101,7 @@ TEST(SilentRankBench, TheLargestModelIsComputedAtOnce) {
 
 TEST(SilentRankBench, RefusesMoreBlocksThanTheModelHas) {
   StepBenchOptions options = small_model("FULL_SHARD");
+  options.model.depth = 8;
   options.fewer_blocks = 4;
   EXPECT_THROW(bench_syn_no_comm(options, c10::kCPU), UsageError);
   options.fewer_blocks = 0;

@@ -135,7 +135,7 @@ void StepBenchOptions::describe(FieldTable& fields) {
 Json bench_syn(const StepBenchOptions& options, c10::Device device,
                sharding::ProcessGroups* groups) {
   const int64_t rank = groups != nullptr ? groups->rank() : 0;
-  Batch batch = random_batch(options, make_workload(options)->spec(), device, rank);
+  Batch batch = random_batch(options, spec_of(options), device, rank);
   check_backends_agree(options, batch, device);
   Subject subject(options, device, groups);
   return measure(options, subject, device, [&] { return batch; });
