@@ -33,14 +33,15 @@ COMMANDS = ["demo", "models", "recipes", "data", "pretrain", "probe", "finetune"
             "doctor"]
 
 
-def run(*words, expect=0, largest_file=None):
+def run(*words, expect=0, largest_file=None, directory=None):
     def limit_files():
         if largest_file is not None:  # beyond it, writing fails as on a full disk
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     result = subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True,
-                            check=False, preexec_fn=limit_files, restore_signals=False)
+                            check=False, preexec_fn=limit_files, restore_signals=False,
+                            cwd=directory)
     if result.returncode != expect:
         sys.exit(f"swath {' '.join(map(str, words))}: exit code {result.returncode}, expected "
                  f"{expect}\n{result.stdout}\n{result.stderr}")
@@ -357,6 +358,17 @@ def check_asynchronous_saves(chips, folder):
         assert (outputs[0] / name).read_bytes() == (outputs[1] / name).read_bytes(), name
 
 
+def check_unnamed_output(chips, folder):
+    """A run without --output never takes the current directory for its own."""
+    directory = folder / "elsewhere"
+    directory.mkdir()
+    (directory / "config.toml").write_text("title = 'of another program'\n")
+    words = [word for word in pretrain_words(chips, "nowhere") if word not in ("--output", "nowhere")]
+    trained = last_json(run(*words, directory=directory))
+    assert sorted(path.name for path in directory.iterdir()) == ["config.toml", "runs"], trained
+    assert len(list((directory / "runs").glob("*/config.toml"))) == 1, trained
+
+
 def check_moved_run(chips, folder, trained):
     """A run goes on in another folder than it began."""
     copy = folder / "moved" / "run"
@@ -474,6 +486,7 @@ def main():
         check_refusals(chips, folder, trained)
         check_bad_input(chips, folder, trained)
         check_stored_split(chips, folder, trained)
+        check_unnamed_output(chips, folder)
         check_moved_run(chips, folder, trained)
         check_damaged_checkpoint(chips, folder, trained)
         check_full_disk(chips, folder)

@@ -179,14 +179,16 @@ class TrainerRuns : public testing::Test {
       EXPECT_EQ(found_a[i].state, found_b[i].state) << found_a[i].step;
     }
   }
-  // From here on no checkpoint can be written; those of before are in `kept`.
-  static void put_a_file_in_the_way(const fs::path& directory) {
+  // From here on no checkpoint can be written; those of before are in `kept`. Not while one is
+  // being written: its own error would come first.
+  static bool put_a_file_in_the_way(const fs::path& directory) {
     const fs::path checkpoints = directory / "checkpoints";
-    for (int i = 0; i < 1000 && !fs::exists(checkpoints / "step_00000005"); ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (read_file(directory / "log.jsonl").find(R"("kind":"checkpoint")") == std::string::npos) {
+      return false;
     }
     fs::rename(checkpoints, directory / "kept");
     std::ofstream(checkpoints) << "no directory";
+    return true;
   }
   // Event files that tell TensorBoard to forget steps: SessionLog.START, field 7 of an event.
   static int64_t restarts_in(const fs::path& directory) {
@@ -494,11 +496,15 @@ TEST_F(TrainerRuns, ASaveThatFailsEndsTheRunOnAllRanksAtOneStep) {
           directory_ / fmt::format("{}_ranks_{}", num_ranks, is_beside ? "beside" : "waiting");
       std::vector<std::string> errors(static_cast<size_t>(num_ranks));
       std::vector<int64_t> calls(static_cast<size_t>(num_ranks));
+      bool is_in_the_way = false;
       const auto train = [&](int64_t rank, sharding::ProcessGroups* groups) {
         Training run(directory, options, 40, groups);
         run.objective.before_call = [&, rank](int64_t call) {
           calls[static_cast<size_t>(rank)] = call;
-          if (call == 8 && rank == 0) put_a_file_in_the_way(directory);
+          // The save of step 5 is noted between two steps once it is written.
+          if (rank != 0 || call < 7 || call > 10 || is_in_the_way) return;
+          is_in_the_way = put_a_file_in_the_way(directory);
+          if (!is_in_the_way) std::this_thread::sleep_for(std::chrono::milliseconds(300));
         };
         try {
           run.trainer.run("", Json::object());
@@ -513,6 +519,7 @@ TEST_F(TrainerRuns, ASaveThatFailsEndsTheRunOnAllRanksAtOneStep) {
         sharding::run_ranks(
             hub, [&](sharding::ProcessGroups& groups) { train(groups.rank(), &groups); });
       }
+      EXPECT_TRUE(is_in_the_way) << directory;
       EXPECT_NE(errors[0].find("checkpoints"), std::string::npos) << directory << errors[0];
       EXPECT_NE(errors.back().find(num_ranks == 1 ? "checkpoints" : "another rank could not begin"),
                 std::string::npos)
