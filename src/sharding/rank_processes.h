@@ -10,7 +10,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -19,8 +18,8 @@
 
 #include "core/files.h"
 #include "core/process_group_launcher.h"
-#include "sharding/local_parameters.h"
 #include "sharding/toy_cases.h"
+#include "sharding/toy_outcome.h"
 
 // On a rank: ends it with exit code 1 unless `condition` holds.
 #define DEMAND(condition)                                                \
@@ -76,37 +75,20 @@ inline RanksOfTest run_ranks_of_test(const std::string& body, int64_t num_ranks,
 inline void check_training(ProcessGroups& groups, const std::vector<ToyCase>& cases,
                            int64_t every) {
   at::set_num_threads(1);
-  std::map<int64_t, std::vector<double>> losses;
-  std::map<int64_t, std::map<std::string, at::Tensor>> parameters;
-  for (const int64_t accumulation : {1, 2}) {
-    ToyRun run;
-    run.accumulation = accumulation;
-    ToyModel model;
-    LocalParameters local(model, {at::kFloat, accumulation, false},
-                          [](const std::string&, at::IntArrayRef) { return ParameterRule{}; });
-    losses[accumulation] = train_toy(model, local, run);
-    collect_toy(local, parameters[accumulation]);
-  }
+  const std::map<int64_t, ToyOutcome> alone = train_alone_by_accumulation();
   for (size_t i = 0; i < cases.size(); i += static_cast<size_t>(every)) {
     const ToyCase& c = cases[i];
+    const ToyOutcome& expected = alone.at(c.run.accumulation);
     ToyModel model;
-    ShardedParameters sharded(model, model.spec(), c.strategy, groups, c.options, {});
-    const std::vector<double> found = train_toy(model, sharded, c.run);
-    const std::vector<double>& expected = losses.at(c.run.accumulation);
-    for (size_t step = 0; step < expected.size(); ++step) {
-      if (std::abs(found[step] - expected[step]) <= 2e-5 * expected[step]) continue;
-      fmt::print(stderr, "{}: step {}: loss {}, expected {}\n", c.text(), step, found[step],
-                 expected[step]);
-      std::_Exit(1);
-    }
-    std::map<std::string, at::Tensor> own;
-    collect_toy(sharded, own);
-    for (const auto& [name, values] : own) {
-      const at::Tensor whole = parameters.at(c.run.accumulation).at(name);
-      const at::Tensor difference =
-          at::where(values.isnan(), at::zeros_like(values), values - whole);
-      DEMAND(difference.abs().max().item<double>() <= 2e-5 * whole.abs().max().item<double>());
-    }
+    ShardedParameters parameters(model, model.spec(), c.strategy, groups, c.options, {});
+    ToyOutcome found;
+    found.losses = train_toy(model, parameters, c.run);
+    for (const auto& [name, values] : expected.parameters) found.parameters[name] = values.clone();
+    collect_toy(parameters, found.parameters);  // what this rank holds; the others check the rest
+    const double difference = difference_of(found, expected);
+    if (difference <= kToyTolerance) continue;
+    fmt::print(stderr, "{}: differs by {}\n", c.text(), difference);
+    std::_Exit(1);
   }
   if (groups.rank() == 0) fmt::print("{} cases\n", (cases.size() + every - 1) / every);
 }

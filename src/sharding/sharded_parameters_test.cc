@@ -12,83 +12,10 @@
 #include "sharding/silent_groups.h"
 #include "sharding/thread_groups.h"
 #include "sharding/toy_cases.h"
-#include "sharding/toy_model.h"
+#include "sharding/toy_outcome.h"
 
 namespace swath::sharding {
 namespace {
-
-using ByName = std::map<std::string, at::Tensor>;
-using WrapGroups = std::function<std::unique_ptr<ProcessGroups>(ProcessGroups& groups)>;
-
-struct Outcome {
-  std::vector<double> losses;
-  ByName parameters;
-};
-
-// One process, one batch, no engine.
-Outcome train_alone(const ToyRun& run = {}, at::ScalarType dtype = at::kFloat) {
-  ToyModel model;
-  LocalParameters parameters(model, {dtype, run.accumulation, false},
-                             [](const std::string&, at::IntArrayRef) { return ParameterRule{}; });
-  Outcome outcome;
-  outcome.losses = train_toy(model, parameters, run);
-  collect_toy(parameters, outcome.parameters);
-  return outcome;
-}
-
-// Returns what all ranks agree on; expects that they do.
-Outcome train_with(const ToyCase& c, const WrapGroups& wrap = {}, bool expects_agreement = true) {
-  ThreadHub hub(c.strategy.world_size);
-  std::mutex mutex;
-  Outcome outcome;
-  run_ranks(hub, [&](ProcessGroups& plain) {
-    const std::unique_ptr<ProcessGroups> wrapped = wrap ? wrap(plain) : nullptr;
-    ProcessGroups& groups = wrapped ? *wrapped : plain;
-    ToyModel model;
-    ShardedParameters parameters(model, model.spec(), c.strategy, groups, c.options, {});
-    const std::vector<double> losses = train_toy(model, parameters, c.run);
-    ByName own;
-    collect_toy(parameters, own);
-    std::lock_guard lock(mutex);
-    if (outcome.losses.empty()) outcome.losses = losses;
-    if (expects_agreement) {
-      EXPECT_EQ(outcome.losses, losses) << "rank " << groups.rank();
-    }
-    for (auto& [name, values] : own) {
-      at::Tensor& known = outcome.parameters[name];
-      if (!known.defined()) known = at::full_like(values, std::nan(""));
-      const at::Tensor is_here = values.isnan().logical_not();
-      const at::Tensor is_twice = known.isnan().logical_not().logical_and(is_here);
-      if (expects_agreement) {  // replicas hold the same bits
-        EXPECT_TRUE(known.masked_select(is_twice).equal(values.masked_select(is_twice)))
-            << name << " drifts on rank " << groups.rank();
-      }
-      known = at::where(is_here, values, known);
-    }
-  });
-  return outcome;
-}
-
-// The largest difference of a loss or a parameter, relative to the largest value beside it.
-double difference_of(const Outcome& found, const Outcome& expected) {
-  if (found.losses.size() != expected.losses.size() ||
-      found.parameters.size() != expected.parameters.size()) {
-    return INFINITY;
-  }
-  double largest = 0;
-  for (size_t i = 0; i < expected.losses.size(); ++i) {
-    largest =
-        std::max(largest, std::abs(found.losses[i] - expected.losses[i]) / expected.losses[i]);
-  }
-  for (const auto& [name, values] : expected.parameters) {
-    const at::Tensor difference = (found.parameters.at(name) - values).abs().max();
-    const double relative = (difference / values.abs().max()).item<double>();
-    largest = std::isnan(relative) ? INFINITY : std::max(largest, relative);
-  }
-  return largest;
-}
-
-constexpr double kTolerance = 2e-5;  // of float32 after 20 steps; sums run in other orders
 
 ToyCase case_of(const std::string& strategy, int64_t world_size) {
   ToyCase c;
@@ -99,7 +26,7 @@ ToyCase case_of(const std::string& strategy, int64_t world_size) {
 }
 
 TEST(ShardedParameters, TheToyLearnsAndItsUnreachedParameterStays) {
-  const Outcome alone = train_alone();
+  const ToyOutcome alone = train_alone();
   EXPECT_LT(alone.losses.back(), 0.9 * alone.losses.front());
   ToyModel untrained;
   for (const auto& item : untrained.named_parameters()) {
@@ -111,16 +38,16 @@ TEST(ShardedParameters, TheToyLearnsAndItsUnreachedParameterStays) {
 }
 
 TEST(ShardedParameters, EveryStrategyEqualsOneProcess) {
-  ToyRun in_two;
-  in_two.accumulation = 2;
-  const std::map<int64_t, Outcome> alone = {{1, train_alone()}, {2, train_alone(in_two)}};
+  const std::map<int64_t, ToyOutcome> alone = train_alone_by_accumulation();
   for (const int64_t world_size : {1, 2, 3, 4}) {
     for (const ToyCase& c : pairwise_cover(world_size)) {
-      EXPECT_LE(difference_of(train_with(c), alone.at(c.run.accumulation)), kTolerance) << c.text();
+      EXPECT_LE(difference_of(train_with(c), alone.at(c.run.accumulation)), kToyTolerance)
+          << c.text();
     }
   }
   for (const char* strategy : {"DDP", "FULL_SHARD", "SHARD_GRAD_OP", "HYBRID_2", "HYBRID_8"}) {
-    EXPECT_LE(difference_of(train_with(case_of(strategy, 8)), alone.at(1)), kTolerance) << strategy;
+    EXPECT_LE(difference_of(train_with(case_of(strategy, 8)), alone.at(1)), kToyTolerance)
+        << strategy;
   }
 }
 
@@ -128,19 +55,19 @@ TEST(ShardedParameters, UnevenPartsEqualOneProcess) {
   for (const char* strategy : {"DDP", "FULL_SHARD"}) {
     ToyCase c = case_of(strategy, 3);
     c.run.samples = 20;  // 6, 7 and 7
-    EXPECT_LE(difference_of(train_with(c), train_alone(c.run)), kTolerance) << c.text();
+    EXPECT_LE(difference_of(train_with(c), train_alone(c.run)), kToyTolerance) << c.text();
   }
 }
 
 // The three names of full replication are one strategy; each must reduce over all ranks.
 TEST(ShardedParameters, ReplicationByAnyNameGivesTheSameBits) {
-  const Outcome no_shard = train_with(case_of("NO_SHARD", 4));
+  const ToyOutcome no_shard = train_with(case_of("NO_SHARD", 4));
   EXPECT_EQ(difference_of(train_with(case_of("HYBRID_1", 4)), no_shard), 0);
   EXPECT_EQ(difference_of(train_with(case_of("DDP", 4)), no_shard), 0);
 }
 
 TEST(ShardedParameters, Bfloat16StaysCloseToOneProcess) {
-  const Outcome alone = train_alone({}, at::kBFloat16);
+  const ToyOutcome alone = train_alone({}, at::kBFloat16);
   EXPECT_GT(difference_of(alone, train_alone()), 1e-4);  // it does compute in bfloat16
   for (const char* strategy : {"DDP", "NO_SHARD", "SHARD_GRAD_OP", "FULL_SHARD", "HYBRID_2"}) {
     for (const at::ScalarType reduce_dtype : {at::kFloat, at::kBFloat16}) {
@@ -213,7 +140,7 @@ class BrokenGroups final : public ProcessGroups {
 };
 
 TEST(ShardedParameters, BrokenCollectivesAreSeen) {
-  const Outcome alone = train_alone();
+  const ToyOutcome alone = train_alone();
   struct Broken {
     const char* strategy;
     Defect defect;
@@ -229,8 +156,8 @@ TEST(ShardedParameters, BrokenCollectivesAreSeen) {
       return std::make_unique<BrokenGroups>(groups, Defect::kNone);
     };
     const ToyCase c = case_of(strategy, 4);
-    EXPECT_LE(difference_of(train_with(c, sound), alone), kTolerance) << c.text();
-    EXPECT_GT(difference_of(train_with(c, broken, false), alone), 100 * kTolerance) << c.text();
+    EXPECT_LE(difference_of(train_with(c, sound), alone), kToyTolerance) << c.text();
+    EXPECT_GT(difference_of(train_with(c, broken, false), alone), 100 * kToyTolerance) << c.text();
   }
 }
 
@@ -272,7 +199,7 @@ TEST(ShardedParameters, FollowsTheSchedule) {
 }
 
 TEST(ShardedParameters, AStepCanBeGivenUpAndAnotherBegun) {
-  const Outcome alone = train_alone();
+  const ToyOutcome alone = train_alone();
   ToyCase c = case_of("FULL_SHARD", 2);
   ThreadHub hub(2);
   run_ranks(hub, [&](ProcessGroups& groups) {
@@ -283,7 +210,7 @@ TEST(ShardedParameters, AStepCanBeGivenUpAndAnotherBegun) {
     parameters.begin_forward();
     model.loss(data.inputs, data.targets, parameters.runner());
     const std::vector<double> losses = train_toy(model, parameters, c.run);
-    EXPECT_NEAR(losses.back(), alone.losses.back(), kTolerance * alone.losses.back());
+    EXPECT_NEAR(losses.back(), alone.losses.back(), kToyTolerance * alone.losses.back());
   });
 }
 
