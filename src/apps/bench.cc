@@ -7,6 +7,7 @@
 #include "apps/commands.h"
 #include "apps/ranks.h"
 #include "apps/sweep.h"
+#include "bench/collectives_bench.h"
 #include "bench/io_bench.h"
 #include "bench/peer_bench.h"
 #include "bench/silent_rank_bench.h"
@@ -53,10 +54,14 @@ template <class Bench>
 using BenchBody = std::function<Json(const Bench& options, c10::Device device, Ranks* ranks)>;
 
 // The ranks of benchmarks that know of them; null for the others, which run in one process.
-std::unique_ptr<Ranks> join_ranks(const bench::StepBenchOptions& options, c10::Device device) {
-  return std::make_unique<Ranks>(device, options.sharding);
+template <class Bench>
+std::unique_ptr<Ranks> join_ranks(const Bench& options, c10::Device device) {
+  if constexpr (requires { options.sharding; }) {
+    return std::make_unique<Ranks>(device, options.sharding);
+  } else {
+    return nullptr;
+  }
 }
-std::unique_ptr<Ranks> join_ranks(const bench::IoBenchOptions&, c10::Device) { return nullptr; }
 
 template <class Bench>
 Outcome run_one(const CommandSyntax& syntax, const Words& words, const BenchBody<Bench>& bench) {
@@ -66,7 +71,9 @@ Outcome run_one(const CommandSyntax& syntax, const Words& words, const BenchBody
   Outcome outcome;
   if (arguments.help) return outcome;
   check_output(options.output, arguments.overwrite);
-  options.bench.data.root = expand_environment(options.bench.data.root);
+  if constexpr (requires { options.bench.data; }) {
+    options.bench.data.root = expand_environment(options.bench.data.root);
+  }
   ops::set_backend(options.ops);
   if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
   const c10::Device device = select_device(options.device);
@@ -129,6 +136,21 @@ Outcome run_bench(const CommandSyntax& syntax, const Words& words) {
           return bench::bench_peer(options, device, ranks->groups());
         });
   }
+  if (what == "collectives") {
+    return run_one<bench::CollectivesBenchOptions>(
+        describe("the network between ranks, collective by collective",
+                 "swath launch -n 2 -- swath bench collectives --mib [1,16]"),
+        rest, [](const auto& options, c10::Device device, Ranks* ranks) {
+          if (ranks->groups() == nullptr) {
+            throw UsageError("bench collectives: one process has nobody to talk to.",
+                             "swath launch -n 2 -- swath bench collectives");
+          }
+          // An emulated network slows down ours alone.
+          const bool compares = options.sharding.emulate.ranks_per_node == 0;
+          const auto library = compares ? ranks->library_groups() : nullptr;
+          return bench::bench_collectives(options, device, *ranks->groups(), library.get());
+        });
+  }
   if (what == "sweep") {
     return run_sweep(describe("a table of strategies x prefetch x limit x ranks, as CSV and JSON",
                               "swath bench sweep --output runs/sweep --ranks [1,2] -- "
@@ -142,7 +164,7 @@ Outcome run_bench(const CommandSyntax& syntax, const Words& words) {
     return outcome;
   }
   throw UsageError(fmt::format("bench: unknown benchmark `{}`.", what),
-                   "benchmarks: io, syn, syn-no-comm, real, peer, sweep.");
+                   "benchmarks: io, syn, syn-no-comm, real, peer, collectives, sweep.");
 }
 
 }  // namespace swath::apps

@@ -14,7 +14,6 @@
 #include "bench/report/report.h"
 #include "core/error.h"
 #include "core/files.h"
-#include "core/hash.h"
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/tensor/device.h"
@@ -151,16 +150,6 @@ void fit_model_to_data(PretrainOptions& options) {
   take(options.model.image_size, options.transform.size, "image_size");
 }
 
-std::string weights_hash(const torch::nn::Module& module) {
-  std::string hashes;
-  for (const auto& item : module.named_parameters()) {
-    const at::Tensor values = item.value().detach().cpu().contiguous();
-    hashes += fmt::format(
-        "{:016x}", xxh3({static_cast<const char*>(values.const_data_ptr()), values.nbytes()}));
-  }
-  return hashes;
-}
-
 Json run_header(const PretrainOptions& options, const models::Objective& objective,
                 const data::Dataset& dataset, c10::Device device, const std::string& command) {
   const ModelSpec& spec = objective.spec();
@@ -242,10 +231,9 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
                       ranks.world_size());
 
   // 3. Model and training.
-  const std::shared_ptr<models::Objective> objective = models::make_objective(options.model, seed);
-  if (options.sharding.check_ranks) {
-    ranks.demand_equal(weights_hash(objective->module()), "the initial weights");
-  }
+  const std::shared_ptr<models::Objective> objective = models::make_objective(
+      options.model, seed,
+      ranks.world_size() > 1 ? models::Weights::kLater : models::Weights::kInitialized);
   train::Trainer trainer(*objective, loader, options.train, options.optim, seed, device, directory,
                          {}, ranks.groups(), options.sharding);
   if (checkpoint) {

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/hash.h"
 #include "core/log.h"
 #include "core/tensor/cuda_plugin.h"
 #include "sharding/emulated_network.h"
@@ -21,18 +20,27 @@ namespace swath::apps {
 
 Ranks::Ranks(c10::Device device, const sharding::ShardingOptions& options)
     : environment_(read_launch_environment()), device_(device) {
-  if (environment_.world_size == 1) return;
+  if (environment_.world_size == 1) {
+    if (!options.trace.empty()) {
+      log_warning("sharding.trace: one process shards nothing, no trace will be written.");
+    }
+    return;
+  }
   // Before anybody waits for somebody: a strategy that does not fit is wrong on all ranks alike.
   make_strategy(options.strategy, environment_.world_size);
   if (!is_lead()) keep_to_warnings();
   sharding::RendezvousOptions rendezvous;
   rendezvous.timeout =
       std::chrono::milliseconds(static_cast<int64_t>(options.timeout_minutes * 60e3));
-  groups_ = device.is_cpu()
-                ? sharding::make_gloo_groups(environment_, rendezvous)
-                : sharding::make_nccl_groups(
-                      environment_, rendezvous, device,
-                      std::bind_front(&CudaPlugin::make_nccl_backend, cuda_plugin(nullptr)));
+  if (device.is_cpu()) {
+    met_over_gloo_ = std::make_shared<sharding::Rendezvous>(environment_, rendezvous, "cpu");
+    groups_ =
+        sharding::make_gloo_groups(environment_, met_over_gloo_, sharding::GlooAlgorithms::kRings);
+  } else {
+    groups_ = sharding::make_nccl_groups(
+        environment_, rendezvous, device,
+        std::bind_front(&CudaPlugin::make_nccl_backend, cuda_plugin(nullptr)));
+  }
   if (options.emulate.ranks_per_node > 0) {
     groups_ = sharding::make_emulated_groups(std::move(groups_), options.emulate);
   }
@@ -41,6 +49,12 @@ Ranks::Ranks(c10::Device device, const sharding::ShardingOptions& options)
 
 Ranks::~Ranks() {
   if (groups_ && std::uncaught_exceptions() > 0) groups_->report_failure("ended with an error");
+}
+
+std::unique_ptr<sharding::ProcessGroups> Ranks::library_groups() {
+  if (!met_over_gloo_) return nullptr;
+  return sharding::make_gloo_groups(environment_, met_over_gloo_,
+                                    sharding::GlooAlgorithms::kLibrary);
 }
 
 std::string Ranks::description() const {
@@ -56,15 +70,8 @@ std::string Ranks::from_lead(const std::string& text, const std::string& what) {
 
 void Ranks::demand_equal(const std::string& text, const std::string& what) {
   if (!groups_) return;
-  const at::Tensor own =
-      at::full({1}, static_cast<int64_t>(xxh3(text)), at::TensorOptions(at::kLong).device(device_));
-  at::Tensor all = at::empty({world_size()}, own.options());
-  everyone_->all_gather(all, own, "comparing " + what);
-  all = all.cpu();
-  std::vector<int64_t> different;
-  for (int64_t rank = 0; rank < world_size(); ++rank) {
-    if (all[rank].item<int64_t>() != all[0].item<int64_t>()) different.push_back(rank);
-  }
+  const std::vector<int64_t> different =
+      sharding::ranks_that_differ(*everyone_, device_, text, "comparing " + what);
   if (different.empty()) return;
   throw UsageError(
       fmt::format("{} of rank {} differ from those of rank 0.", what, fmt::join(different, ", ")),

@@ -9,6 +9,7 @@
 #include "core/launch_environment.h"
 #include "sharding/communicator.h"
 #include "sharding/options.h"
+#include "sharding/rendezvous.h"
 
 namespace swath::apps {
 
@@ -23,6 +24,8 @@ class Ranks {
   int64_t rank() const { return environment_.rank; }
   int64_t world_size() const { return environment_.world_size; }
   sharding::ProcessGroups* groups() { return groups_.get(); }  // null: alone
+  // The same ranks with Gloo's own algorithms, for comparisons; null where Gloo is not used.
+  std::unique_ptr<sharding::ProcessGroups> library_groups();
   // "4 ranks over gloo, started by torchrun"
   std::string description() const;
 
@@ -36,6 +39,7 @@ class Ranks {
  private:
   LaunchEnvironment environment_;
   c10::Device device_;
+  std::shared_ptr<sharding::Rendezvous> met_over_gloo_;
   std::unique_ptr<sharding::ProcessGroups> groups_;
   std::unique_ptr<sharding::Communicator> everyone_;
 };

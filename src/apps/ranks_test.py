@@ -9,8 +9,10 @@ Needs nothing but Python's standard library. --long also kills ranks at random m
 import json
 import os
 import random
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -27,14 +29,20 @@ TINY = ["--set", "model.name=vit_pico", "--set", "model.patch=4", "--set", "tran
 BATCH = ["--set", "train.batch_size=24"]
 
 
-def write_chips(folder, count=96, size=16):
+def write_chips(folder, count=96, size=16, overflowing=None):
+    """Two-band chips; `overflowing` is the index of one that float32 cannot normalise."""
     folder.mkdir(parents=True)
     generator = random.Random(5)
     for index in range(count):
         base = generator.randrange(40, 200)
         pixels = bytes((base + 3 * (i % size) + 5 * (i // size % size) + generator.randrange(20)) % 256
                        for i in range(2 * size * size))
-        header = (f"{{'descr': '|u1', 'fortran_order': False, 'shape': (2, {size}, {size}), }}")
+        kind = "|u1"
+        if overflowing is not None:
+            kind = "<f4"
+            scale = 1e36 if index == overflowing else 1.0
+            pixels = struct.pack(f"<{len(pixels)}f", *(scale * pixel for pixel in pixels))
+        header = (f"{{'descr': '{kind}', 'fortran_order': False, 'shape': (2, {size}, {size}), }}")
         header = header.ljust(128 - 10 - 1) + "\n"
         (folder / f"chip_{index:03d}.npy").write_bytes(
             b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + pixels)
@@ -121,6 +129,28 @@ def test_uneven_ranks(work, chips, expected):
     output = work / "uneven"
     launch(5, *pretrain_words(chips, output, 8, "--strategy", "FULL_SHARD"))  # 24 samples: 4 and 5
     demand_same_losses(output, expected, "24 samples on 5 ranks")
+
+
+def test_non_finite_on_one_rank(work):
+    """One bad sample closes the gate on all ranks in the same step, and is named."""
+    chips = work / "overflowing"
+    write_chips(chips, overflowing=41)
+    more = ["--strategy", "HYBRID_2", "--set", "normalization.mean=[100,100]",
+            "--set", "normalization.standard_deviation=[0.1,0.1]"]
+    stopped = launch(4, *pretrain_words(chips, work / "stopped", 8, *more), expect=1)
+    named = re.search(r"step (\d+): the loss is not finite .* on rank (\d); samples (.*)\.$",
+                      stopped.stderr, re.MULTILINE)
+    demand(named and "chip_041.npy" in named[3].split(", "), stopped.stderr)
+    demand(max(losses(work / "stopped"), default=0) < int(named[1]), "the run ended at that step")
+    demand(not list((work / "stopped" / "checkpoints").glob("step*")), "nothing was published")
+    # Skipped, it leaves no trace in what follows: as in one process.
+    skip = ["--set", "train.non_finite=skip", "--json"]
+    alone, on_ranks = work / "skipped_alone", work / "skipped"
+    for result in (run(*pretrain_words(chips, alone, 8, *more[2:], *skip)),
+                   launch(4, *pretrain_words(chips, on_ranks, 8, *more, *skip))):
+        summary = json.loads(result.stdout.strip().splitlines()[-1])
+        demand(summary["skipped_steps"] == 2, summary)  # once in each of two epochs
+    demand_same_losses(on_ranks, losses(alone), "skipped on four ranks")
 
 
 def start(ranks, *words, options=()):
@@ -257,8 +287,8 @@ def test_killed_at_random(work, chips, expected):
         launcher.communicate(timeout=60)
         left = sorted(path.parent.name for path in checkpoints.glob("step_*/COMPLETE"))
         demand(complete <= set(left), f"attempt {attempt}: {complete} were complete, then {left}")
-        # Killed before its first checkpoint, a run has nothing to go on from.
-        result = launch(2, *words, "--json", *([] if left else ["--overwrite"]))
+        # Killed before its first checkpoint, a run starts again in its place.
+        result = launch(2, *words, "--json")
         resumed_from = json.loads(result.stdout.strip().splitlines()[-1])["resumed_from"]
         demand(Path(resumed_from or "").name == (left[-1] if left else ""),
                f"attempt {attempt}: resumed from {resumed_from}, complete were {left}")
@@ -278,6 +308,7 @@ def main():
         test_same_losses(work, chips, expected)
         test_resume_on_other_ranks(work, chips, expected)
         test_uneven_ranks(work, chips, expected)
+        test_non_finite_on_one_rank(work)
         test_signal_to_one_rank(work, chips)
         test_killed_rank_and_restart(work, chips, expected)
         test_killed_before_the_first_checkpoint(work, chips, expected)

@@ -9,6 +9,7 @@
 
 #include "bench/peer_process.h"
 #include "bench/spread.h"
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/interrupt.h"
@@ -17,8 +18,6 @@
 
 namespace swath::bench {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 data::Loader make_loader(const IoBenchOptions& options,
                          const std::shared_ptr<const data::Dataset>& dataset,

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "bench/spread.h"
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/tensor/device.h"
@@ -22,35 +23,43 @@
 namespace swath::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+bool is_sharded(const sharding::ProcessGroups* groups) {
+  return groups != nullptr && groups->world_size() > 1;
+}
 
 std::unique_ptr<sharding::Parameters> make_parameters(const StepBenchOptions& options,
                                                       models::Objective& objective,
-                                                      at::ScalarType precision,
+                                                      c10::Device device,
                                                       sharding::ProcessGroups* groups) {
+  const at::ScalarType precision = select_precision(options.precision, device);
   const auto rules = [](const std::string& name, at::IntArrayRef shape) {
     return sharding::ParameterRule{optim::is_decayed(name, shape), 1.0};
   };
-  if (groups == nullptr || groups->world_size() == 1) {
+  if (!is_sharded(groups)) {
+    objective.module().to(device);
     sharding::LocalParameters::Options held;
     held.compute_dtype = precision;
     held.activation_checkpointing = options.activation_checkpointing;
     return std::make_unique<sharding::LocalParameters>(objective.module(), held, rules);
   }
-  sharding::ShardedOptions sharded = sharding::sharded_options(options.sharding, precision);
+  sharding::ShardedOptions sharded = sharding::sharded_options(options.sharding, precision, device);
   sharded.activation_checkpointing = options.activation_checkpointing;
   return std::make_unique<sharding::ShardedParameters>(
       objective.module(), objective.spec(),
-      make_strategy(options.sharding.strategy, groups->world_size()), *groups, sharded, rules);
+      make_strategy(options.sharding.strategy, groups->world_size()), *groups, sharded, rules,
+      [&](const std::string& name, const at::Tensor& values) {
+        objective.initialize(name, values);
+      });
 }
 
 }  // namespace
 
-std::shared_ptr<models::Objective> make_workload(const StepBenchOptions& options) {
-  if (options.workload == "mae") return models::make_mae(options.model, seed_of(options));
+std::shared_ptr<models::Objective> make_workload(const StepBenchOptions& options,
+                                                 models::Weights weights) {
+  if (options.workload == "mae") return models::make_mae(options.model, seed_of(options), weights);
   models::ClassifierOptions classifier;
   classifier.num_classes = kBenchClasses;
-  return models::make_classifier(options.model, classifier, seed_of(options));
+  return models::make_classifier(options.model, classifier, seed_of(options), weights);
 }
 
 ModelSpec spec_of(const StepBenchOptions& options) {
@@ -61,11 +70,10 @@ ModelSpec spec_of(const StepBenchOptions& options) {
 
 Subject::Subject(const StepBenchOptions& options, c10::Device device,
                  sharding::ProcessGroups* groups)
-    : objective(make_workload(options)) {
-  objective->module().to(device);
+    : objective(make_workload(
+          options, is_sharded(groups) ? models::Weights::kLater : models::Weights::kInitialized)) {
   objective->module().train();
-  parameters =
-      make_parameters(options, *objective, select_precision(options.precision, device), groups);
+  parameters = make_parameters(options, *objective, device, groups);
   optimizer = std::make_unique<optim::AdamW>(&parameters->views(), optim::AdamWOptions{});
   step = std::make_unique<train::TrainStep>(*objective, *parameters, *optimizer,
                                             train::TrainStep::Options{});
@@ -90,8 +98,11 @@ Batch random_batch(const StepBenchOptions& options, const ModelSpec& spec, c10::
   return batch;
 }
 
-void check_backends_agree(const StepBenchOptions& options, const Batch& batch, c10::Device device) {
+void check_backends_agree(StepBenchOptions options, const Batch& batch, c10::Device device) {
   const at::NoGradGuard no_grad;
+  const models::VitDimensions whole = models::resolve(options.model);
+  options.model.depth = std::min<int64_t>(whole.depth, 2);
+  options.model.decoder_depth = std::min<int64_t>(whole.decoder_depth, 2);
   const std::shared_ptr<models::Objective> objective = make_workload(options);
   objective->module().to(device);
   objective->module().eval();

@@ -16,6 +16,7 @@
 #include "core/model_spec.h"
 #include "core/tensor/batch.h"
 #include "models/objective.h"
+#include "models/registry.h"
 #include "optim/adamw.h"
 #include "sharding/parameters.h"
 #include "sharding/trace.h"
@@ -30,7 +31,8 @@ inline uint64_t seed_of(const StepBenchOptions& options) {
   return static_cast<uint64_t>(options.seed);
 }
 
-std::shared_ptr<models::Objective> make_workload(const StepBenchOptions& options);
+std::shared_ptr<models::Objective> make_workload(
+    const StepBenchOptions& options, models::Weights weights = models::Weights::kInitialized);
 // What it is made of, without building it.
 ModelSpec spec_of(const StepBenchOptions& options);
 
@@ -52,9 +54,9 @@ struct Subject {
 Batch random_batch(const StepBenchOptions& options, const ModelSpec& spec, c10::Device device,
                    int64_t rank = 0);
 
-// Throws Error when the fused operators and the reference give different losses. Weights in
-// float32, before anything is sharded.
-void check_backends_agree(const StepBenchOptions& options, const Batch& batch, c10::Device device);
+// Throws Error when the fused operators and the reference give different losses: of two blocks,
+// with weights in float32, as the whole model need not fit into one rank.
+void check_backends_agree(StepBenchOptions options, const Batch& batch, c10::Device device);
 
 struct Block {
   std::vector<double> seconds;  // of each step

@@ -23,7 +23,8 @@ constexpr int64_t kOptimizerBytesPerElement = 8;
 Json expected_bytes(const StepBenchOptions& options, const ModelSpec& spec,
                     at::ScalarType precision) {
   const Strategy strategy = make_strategy(options.sharding.strategy, options.pretend_world);
-  const sharding::ShardedOptions sharded = sharding::sharded_options(options.sharding, precision);
+  const sharding::ShardedOptions sharded =
+      sharding::sharded_options(options.sharding, precision, at::kCPU);
   std::vector<ScheduleUnit> units;
   for (const auto& members : sharding::divide_into_units(spec, sharded.least_unit_numel)) {
     units.push_back(members.unit);

@@ -23,13 +23,12 @@
 #include <memory>
 #include <utility>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/log.h"
 
 namespace swath {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr int kForwarded[] = {SIGINT, SIGTERM, SIGUSR1};
 constexpr int kWrongUsage = 2;
@@ -43,10 +42,6 @@ constexpr auto kLastWait = std::chrono::seconds(5);
 
 Clock::duration to_duration(double seconds) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-}
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 class Descriptor {

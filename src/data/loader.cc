@@ -15,6 +15,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 
 #include "core/error.h"
@@ -149,6 +150,22 @@ class Loader::Workers {
   }
 
   int64_t samples() const { return size_; }
+  std::vector<std::string> names_of(const std::vector<uint64_t>& ids) const {
+    std::unordered_map<uint64_t, std::string> names;
+    for (const uint64_t id : ids) names[id] = fmt::format("number {}", id);
+    size_t missing = names.size();
+    for (int64_t index = 0; index < size_ && missing > 0; ++index) {
+      const Sample sample = dataset_->sample(index);
+      const auto found = names.find(sample.id);
+      if (found == names.end()) continue;
+      found->second = sample.name;
+      --missing;
+    }
+    std::vector<std::string> result;
+    result.reserve(ids.size());
+    for (const uint64_t id : ids) result.push_back(names.at(id));
+    return result;
+  }
   DataPosition position() const {
     const BatchPlan plan = plan_of(next_batch_);
     return {plan.epoch, plan.global_start};
@@ -456,6 +473,9 @@ Loader::~Loader() = default;
 Batch Loader::next() { return workers_->next(); }
 int64_t Loader::batches_per_epoch() const { return workers_->batches_per_epoch(); }
 int64_t Loader::samples() const { return workers_->samples(); }
+std::vector<std::string> Loader::names_of(const std::vector<uint64_t>& ids) const {
+  return workers_->names_of(ids);
+}
 DataPosition Loader::position() const { return workers_->position(); }
 void Loader::seek(const DataPosition& position) { workers_->seek(position); }
 double Loader::wait_seconds() const { return workers_->wait_seconds(); }

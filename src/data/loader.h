@@ -75,6 +75,9 @@ class Loader {
   // Samples of the dataset: a position means something only over as many.
   int64_t samples() const;
 
+  // For messages: the names of samples, in the order of `ids`. Looks through the whole dataset.
+  std::vector<std::string> names_of(const std::vector<uint64_t>& ids) const;
+
   // Of the batch that next() will return; seek() starts there (checkpoint and resume). A position
   // taken at another batch size or world size is fine: it counts samples. Throws UsageError when it
   // lies outside of the dataset.

@@ -119,6 +119,13 @@ TEST(Loader, OneEpochHoldsEverySampleOnceWithItsLabelAndId) {
   EXPECT_NE(orders[0], orders[1]);
 }
 
+TEST(Loader, NamesSamplesForMessages) {
+  const auto dataset = std::make_shared<MemoryDataset>(20);
+  const Loader loader = make_loader(dataset, {.batch_size = 4});
+  EXPECT_EQ(loader.names_of({dataset->sample(7).id, dataset->sample(2).id, 5}),
+            (std::vector<std::string>{"chip7", "chip2", "number 5"}));
+}
+
 TEST(Loader, BatchesDoNotDependOnWorkersOrPrefetch) {
   const auto dataset = std::make_shared<MemoryDataset>(50, std::set<int64_t>{}, 200);
   std::vector<at::Tensor> expected;

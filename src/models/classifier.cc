@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
+#include "models/initialize.h"
 
 namespace swath::models {
 namespace {
@@ -55,6 +56,10 @@ Classifier::Classifier(VitDimensions dimensions, ClassifierOptions options, uint
   }
   model_ = std::make_shared<VisionTransformer>(std::move(dimensions), options_.num_classes,
                                                options_.pool == "avg");
+}
+
+void Classifier::initialize(const std::string& name, const at::Tensor& values) const {
+  initialize_parameter(name, values, model_->dimensions(), seed_);
 }
 
 // Two factors (B, 1, 1) per block: 0, or 1 / (chance to stay), so that the mean is kept.

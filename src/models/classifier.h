@@ -43,6 +43,7 @@ class Classifier : public Objective {
 
   torch::nn::Module& module() override { return *model_; }
   const ModelSpec& spec() const override { return model_->spec(); }
+  void initialize(const std::string& name, const at::Tensor& values) const override;
   VisionTransformer& model() { return *model_; }
   const ClassifierOptions& options() const { return options_; }
 

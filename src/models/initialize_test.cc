@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include "core/error.h"
+#include "core/tensor/memory.h"
 #include "models/registry.h"
 
 namespace swath::models {
@@ -47,6 +48,21 @@ TEST(Initialize, NormsBiasesAndTokens) {
   EXPECT_NEAR(initialized("cls_token", {1, 1, 7680}).std().item<double>(), 0.02, 0.001);
   EXPECT_NEAR(initialized("mask_token", {1, 1, 5120}).std().item<double>(), 0.02, 0.001);
   EXPECT_THROW(initialized("unheard_of", {3}), Error);
+}
+
+TEST(Initialize, WeightsMayComeLater) {
+  ModelOptions options;
+  options.name = "vit_pico";
+  const std::shared_ptr<Objective> now = make_objective(options, 3);
+  const std::shared_ptr<Objective> later = make_objective(options, 3, Weights::kLater);
+  for (const auto& item : later->module().named_parameters()) {
+    const at::Tensor& expected = now->module().named_parameters()[item.key()];
+    EXPECT_EQ(has_memory(item.value()), !item.value().requires_grad()) << item.key();
+    ASSERT_EQ(item.value().sizes(), expected.sizes()) << item.key();
+    const at::Tensor values = at::empty_like(expected);
+    later->initialize(item.key(), values);
+    EXPECT_TRUE(values.equal(expected)) << item.key();
+  }
 }
 
 TEST(Initialize, IsAFunctionOfSeedAndName) {

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
+#include "models/initialize.h"
 #include "ops/backend.h"
 #include "ops/patches.h"
 
@@ -68,6 +69,10 @@ Mae::Mae(VitDimensions dimensions, uint64_t seed)
   decoder_norm_ = register_module("decoder_norm", std::make_shared<LayerNorm>(d.decoder_width));
   decoder_pred_ =
       register_module("decoder_pred", std::make_shared<Linear>(d.patch_values(), d.decoder_width));
+}
+
+void Mae::initialize(const std::string& name, const at::Tensor& values) const {
+  initialize_parameter(name, values, dimensions_, seed_);
 }
 
 ops::PatchNormalization Mae::normalization() const {

@@ -51,6 +51,7 @@ class Mae : public torch::nn::Module, public Objective {
 
   torch::nn::Module& module() override { return *this; }
   const ModelSpec& spec() const override { return spec_; }
+  void initialize(const std::string& name, const at::Tensor& values) const override;
   const VitDimensions& dimensions() const { return dimensions_; }
 
  private:

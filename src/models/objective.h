@@ -45,6 +45,10 @@ class Objective {
   // buffers, bfloat16), never their shapes.
   virtual torch::nn::Module& module() = 0;
   virtual const ModelSpec& spec() const = 0;
+
+  // Writes the initial values of the parameter `name`, a function of (seed, name), into a tensor of
+  // its shape.
+  virtual void initialize(const std::string& name, const at::Tensor& values) const = 0;
 };
 
 // The part of a model that turns images into features; what probes freeze.

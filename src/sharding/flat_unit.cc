@@ -7,36 +7,46 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/tensor/memory.h"
 
 namespace swath::sharding {
 
-FlatUnit::FlatUnit(std::string name, std::vector<UnitParameter> parameters,
-                   at::ScalarType compute_dtype, int64_t shard_rank, int64_t shard_size)
+FlatUnit::FlatUnit(std::string name, std::vector<UnitParameter> parameters, const Options& options,
+                   const InitialValues& initial_values)
     : name_(std::move(name)),
       parameters_(std::move(parameters)),
-      shard_rank_(shard_rank),
-      shard_size_(shard_size) {
+      shard_rank_(options.shard_rank),
+      shard_size_(options.shard_size) {
   const at::NoGradGuard no_grad;
   int64_t numel = 0;
   for (UnitParameter& parameter : parameters_) {
     parameter.shape = parameter.tensor.sizes().vec();
     parameter.numel = parameter.tensor.numel();
     parameter.offset = std::exchange(numel, numel + parameter.numel);
-    if (parameter.tensor.device() == parameters_.front().tensor.device()) continue;
-    throw Error(fmt::format("sharding: {} is on {}, {} on {}.", parameter.name,
-                            parameter.tensor.device().str(), parameters_.front().name,
-                            parameters_.front().tensor.device().str()),
-                "a model lies on one device.");
   }
   shard_numel_ = (numel + shard_size_ - 1) / shard_size_;
-  const at::TensorOptions options = parameters_.front().tensor.options().requires_grad(false);
 
-  at::Tensor values = at::zeros({padded_numel()}, options.dtype(at::kFloat));
+  const at::TensorOptions on_device(options.device);
+  const at::Tensor values = at::zeros({padded_numel()}, on_device.dtype(at::kFloat));
   for (const UnitParameter& parameter : parameters_) {
-    values.narrow(0, parameter.offset, parameter.numel).copy_(parameter.tensor.flatten());
+    const at::Tensor into =
+        values.narrow(0, parameter.offset, parameter.numel).view(parameter.shape);
+    if (has_memory(parameter.tensor)) {
+      into.copy_(parameter.tensor);
+    } else if (initial_values) {
+      initial_values(parameter.name, into);
+    } else {
+      throw Error(fmt::format("sharding: {} has no memory and no initial values.", parameter.name));
+    }
   }
   master_ = is_sharded() ? own_slice(values).clone() : values;
-  whole_ = compute_dtype == at::kFloat ? values : values.to(compute_dtype);
+  if (options.compute_dtype == at::kFloat) {
+    whole_ = values;
+  } else if (is_sharded()) {  // gathered before it is read
+    whole_ = at::empty({padded_numel()}, on_device.dtype(options.compute_dtype));
+  } else {
+    whole_ = values.to(options.compute_dtype);
+  }
   for (UnitParameter& parameter : parameters_) {
     parameter.tensor.set_data(
         whole_.narrow(0, parameter.offset, parameter.numel).view(parameter.shape));
@@ -56,12 +66,7 @@ void FlatUnit::allocate_whole() {
   storage->set_nbytes(bytes);
 }
 
-c10::DataPtr FlatUnit::release_whole() {
-  c10::StorageImpl* storage = whole_.storage().unsafeGetStorageImpl();
-  c10::DataPtr memory = storage->set_data_ptr(c10::DataPtr(nullptr, storage->device()));
-  storage->set_nbytes(0);
-  return memory;
-}
+c10::DataPtr FlatUnit::release_whole() { return release_memory(whole_); }
 
 void FlatUnit::refresh_own_slice() { own_slice(whole_).copy_(master_); }
 

@@ -32,10 +32,17 @@ struct UnitParameter {
 
 class FlatUnit {
  public:
-  // Takes over the module's parameters: copies their values and replaces their memory. Throws Error
-  // when they lie on different devices.
-  FlatUnit(std::string name, std::vector<UnitParameter> parameters, at::ScalarType compute_dtype,
-           int64_t shard_rank, int64_t shard_size);
+  struct Options {
+    at::ScalarType compute_dtype = at::kFloat;
+    c10::Device device = at::kCPU;
+    int64_t shard_rank = 0;
+    int64_t shard_size = 1;
+  };
+
+  // Takes over the module's parameters: gives them memory on the device, with the values they have,
+  // or `initial_values` where they have no memory yet. Holds one whole unit for a moment.
+  FlatUnit(std::string name, std::vector<UnitParameter> parameters, const Options& options,
+           const InitialValues& initial_values);
 
   const std::string& name() const { return name_; }
   const std::vector<UnitParameter>& parameters() const { return parameters_; }

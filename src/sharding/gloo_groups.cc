@@ -87,8 +87,10 @@ class GlooCommunicator final : public Communicator {
  public:
   GlooCommunicator(int64_t rank, std::vector<int64_t> global_ranks, std::string name,
                    const std::string& key, std::shared_ptr<Rendezvous> rendezvous,
-                   const std::shared_ptr<gloo::transport::Device>& device)
+                   const std::shared_ptr<gloo::transport::Device>& device,
+                   GlooAlgorithms algorithms)
       : Communicator(rank, std::move(global_ranks)),
+        uses_rings_(algorithms == GlooAlgorithms::kRings),
         name_(std::move(name)),
         rendezvous_(std::move(rendezvous)),
         timeout_(rendezvous_->options().timeout) {
@@ -103,6 +105,12 @@ class GlooCommunicator final : public Communicator {
   void all_gather(const at::Tensor& whole, const at::Tensor& part,
                   const std::string& label) override {
     check_parts(*this, whole, part, label);
+    if (!uses_rings_) {
+      at::Tensor into = whole;
+      at::Tensor from = part;
+      guarded(label, whole.nbytes(), [&] { group_->_allgather_base(into, from)->wait(timeout_); });
+      return;
+    }
     const at::Tensor own = whole.narrow(0, rank() * part.numel(), part.numel());
     if (own.data_ptr() != part.data_ptr()) own.copy_(part);
     guarded(label, whole.nbytes(),
@@ -111,6 +119,13 @@ class GlooCommunicator final : public Communicator {
   void reduce_scatter(const at::Tensor& part, const at::Tensor& whole,
                       const std::string& label) override {
     check_parts(*this, whole, part, label);
+    if (!uses_rings_) {
+      at::Tensor into = part;
+      at::Tensor from = whole;
+      guarded(label, whole.nbytes(),
+              [&] { group_->_reduce_scatter_base(into, from)->wait(timeout_); });
+      return;
+    }
     guarded(label, whole.nbytes(),
             [&] { ring_reduce_scatter(*links_, whole, rank(), size(), next_tag(whole)); });
     const at::Tensor own = whole.narrow(0, rank() * part.numel(), part.numel());
@@ -118,7 +133,7 @@ class GlooCommunicator final : public Communicator {
   }
   void all_reduce(const at::Tensor& values, const std::string& label) override {
     guarded(label, values.nbytes(), [&] {
-      if (static_cast<int64_t>(values.nbytes()) >= kRingBytes) {
+      if (uses_rings_ && static_cast<int64_t>(values.nbytes()) >= kRingBytes) {
         ring_reduce_scatter(*links_, values, rank(), size(), next_tag(values));
         ring_all_gather(*links_, values, rank(), size(), next_tag(values));
       } else {
@@ -149,6 +164,7 @@ class GlooCommunicator final : public Communicator {
     return std::exchange(tag_, tag_ + used);
   }
 
+  bool uses_rings_;
   std::string name_;
   std::shared_ptr<Rendezvous> rendezvous_;
   std::chrono::milliseconds timeout_;
@@ -161,13 +177,21 @@ class GlooCommunicator final : public Communicator {
 
 std::unique_ptr<ProcessGroups> make_gloo_groups(const LaunchEnvironment& environment,
                                                 const RendezvousOptions& options) {
-  auto rendezvous = std::make_shared<Rendezvous>(environment, options, "cpu");
+  return make_gloo_groups(environment, std::make_shared<Rendezvous>(environment, options, "cpu"),
+                          GlooAlgorithms::kRings);
+}
+
+std::unique_ptr<ProcessGroups> make_gloo_groups(const LaunchEnvironment& environment,
+                                                std::shared_ptr<Rendezvous> rendezvous,
+                                                GlooAlgorithms algorithms) {
   const auto device = choose_device(environment);
   return make_process_groups(
       "gloo", std::move(rendezvous),
-      [device](int64_t place, const std::vector<int64_t>& global_ranks, const std::string& name,
-               const std::string& key, const std::shared_ptr<Rendezvous>& met) {
-        return std::make_unique<GlooCommunicator>(place, global_ranks, name, key, met, device);
+      [device, algorithms](int64_t place, const std::vector<int64_t>& global_ranks,
+                           const std::string& name, const std::string& key,
+                           const std::shared_ptr<Rendezvous>& met) {
+        return std::make_unique<GlooCommunicator>(place, global_ranks, name, key, met, device,
+                                                  algorithms);
       });
 }
 

@@ -17,8 +17,17 @@
 
 namespace swath::sharding {
 
+enum class GlooAlgorithms {
+  kRings,
+  kLibrary,  // Gloo's own throughout: what the rings are measured against
+};
+
 // Waits until all ranks are there; throws what Rendezvous does.
 std::unique_ptr<ProcessGroups> make_gloo_groups(const LaunchEnvironment& environment,
                                                 const RendezvousOptions& options);
+// Of ranks that have met.
+std::unique_ptr<ProcessGroups> make_gloo_groups(const LaunchEnvironment& environment,
+                                                std::shared_ptr<Rendezvous> rendezvous,
+                                                GlooAlgorithms algorithms);
 
 }  // namespace swath::sharding

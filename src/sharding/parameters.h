@@ -29,6 +29,9 @@ struct ParameterRule {
 };
 using ParameterRules = std::function<ParameterRule(const std::string& name, at::IntArrayRef shape)>;
 
+// Writes what the parameter `name` starts with into a tensor of its shape.
+using InitialValues = std::function<void(const std::string& name, const at::Tensor& values)>;
+
 class Parameters {
  public:
   explicit Parameters(int64_t accumulation) : accumulation_(accumulation) {}

@@ -3,18 +3,20 @@
 #include <ATen/ATen.h>
 #include <c10/core/StreamGuard.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/utils/lambda_post_hook.h>
 #include <torch/csrc/autograd/variable.h>
 #include <torch/nn/module.h>
 
-#include <chrono>
 #include <deque>
 #include <map>
 #include <unordered_map>
 #include <utility>
 
+#include "core/clock.h"
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/log.h"
 #include "sharding/flat_unit.h"
 #include "sharding/gradient_buffers.h"
@@ -22,8 +24,11 @@
 
 namespace swath::sharding {
 
-ShardedOptions sharded_options(const ShardingOptions& options, at::ScalarType compute_dtype) {
+ShardedOptions sharded_options(const ShardingOptions& options, at::ScalarType compute_dtype,
+                               c10::Device device) {
   ShardedOptions sharded;
+  sharded.device = device;
+  sharded.check_replicas = options.check_ranks;
   sharded.compute_dtype = compute_dtype;
   sharded.reduce_dtype = options.reduce_precision == "bf16" ? at::kBFloat16 : at::kFloat;
   sharded.reduce_every_micro_batch = options.reduce_every_micro_batch;
@@ -62,10 +67,6 @@ std::vector<UnitMembers> divide_into_units(const ModelSpec& spec, int64_t least_
 
 namespace {
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 std::vector<ScheduleUnit> schedule_units_of(const std::vector<UnitMembers>& divided) {
   std::vector<ScheduleUnit> units;
   units.reserve(divided.size());
@@ -87,17 +88,19 @@ ScheduleOptions schedule_options_of(const ShardedOptions& options) {
 class ShardedParameters::Engine final : public UnitRunner {
  public:
   Engine(torch::nn::Module& module, const ModelSpec& spec, const Strategy& strategy,
-         ProcessGroups& groups, const ShardedOptions& options, const ParameterRules& rules)
+         ProcessGroups& groups, const ShardedOptions& options, const ParameterRules& rules,
+         const InitialValues& initial_values)
       : strategy_(strategy),
         options_(options),
         groups_(groups),
         divided_(divide_into_units(spec, options.least_unit_numel)),
         scheduler_(schedule_units_of(divided_), strategy, schedule_options_of(options)) {
     make_groups();
-    take_parameters(module, rules);
+    take_parameters(module, rules, initial_values);
+    if (options_.check_replicas) check_replicas();
     if (!options_.trace_directory.empty()) start_trace();
-    gathers_ = std::make_unique<Lane>(device_);
-    reductions_ = std::make_unique<Lane>(device_);
+    gathers_ = std::make_unique<Lane>(options_.device);
+    reductions_ = std::make_unique<Lane>(options_.device);
     gradients_ = std::make_unique<GradientBuffers>(
         flat_units(), scheduler_.buckets(), strategy_,
         GradientBuffers::Options{options_.reduce_dtype, options_.accumulation,
@@ -188,7 +191,7 @@ class ShardedParameters::Engine final : public UnitRunner {
 
   void sum_over_ranks(at::Tensor& values) {
     if (!everyone_) return;
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     const std::string label = "sum over ranks";
     const TracedCollective traced(trace_.get(), TraceTrack::kComputation, label);
     everyone_->all_reduce(values, label);
@@ -246,24 +249,29 @@ class ShardedParameters::Engine final : public UnitRunner {
     if (strategy_.world_size > 1) everyone_ = groups_.make_world_group("everyone");
   }
 
-  void take_parameters(torch::nn::Module& module, const ParameterRules& rules) {
+  void take_parameters(torch::nn::Module& module, const ParameterRules& rules,
+                       const InitialValues& initial_values) {
     const at::NoGradGuard no_grad;
     std::map<std::string, at::Tensor> parameters;
     for (const auto& item : module.named_parameters()) {
       at::Tensor parameter = item.value();
-      device_ = parameter.device();
       if (parameter.requires_grad()) {
         parameters.emplace(item.key(), parameter);
         continue;
       }
-      frozen_.emplace_back(item.key(), parameter.detach().to(at::kFloat).contiguous());
+      frozen_.emplace_back(item.key(),
+                           parameter.detach().to(options_.device, at::kFloat).contiguous());
       parameter.set_data(frozen_.back().second.to(options_.compute_dtype));
     }
     for (const auto& item : module.named_buffers()) {
       at::Tensor buffer = item.value();
-      if (buffer.is_floating_point()) buffer.set_data(buffer.to(options_.compute_dtype));
+      const at::ScalarType dtype =
+          buffer.is_floating_point() ? options_.compute_dtype : buffer.scalar_type();
+      buffer.set_data(buffer.to(options_.device, dtype));
     }
-    const int64_t shard_rank = gather_group_ ? gather_group_->rank() : 0;
+    const FlatUnit::Options unit_options = {options_.compute_dtype, options_.device,
+                                            gather_group_ ? gather_group_->rank() : 0,
+                                            strategy_.shard_size};
     for (const UnitMembers& members : divided_) {
       std::vector<UnitParameter> of_unit;
       for (const std::string& name : members.parameter_names) {
@@ -281,11 +289,11 @@ class ShardedParameters::Engine final : public UnitRunner {
         of_unit.push_back(std::move(parameter));
         parameters.erase(found);
       }
-      units_.push_back({FlatUnit(members.unit.name, std::move(of_unit), options_.compute_dtype,
-                                 shard_rank, strategy_.shard_size),
-                        {},
-                        0,
-                        {}});
+      units_.push_back(
+          {FlatUnit(members.unit.name, std::move(of_unit), unit_options, initial_values),
+           {},
+           0,
+           {}});
       const int unit = static_cast<int>(units_.size()) - 1;
       for (size_t i = 0; i < members.blocks.size(); ++i) {
         blocks_[members.blocks[i]] = {unit, i == 0, i + 1 == members.blocks.size()};
@@ -301,6 +309,23 @@ class ShardedParameters::Engine final : public UnitRunner {
     std::vector<const FlatUnit*> flats;
     for (const Unit& unit : units_) flats.push_back(&unit.flat);
     return flats;
+  }
+
+  // Replicas that start apart stay apart: only gradients are summed over them.
+  void check_replicas() {
+    if (!replicas_) return;
+    std::string hashes;
+    for (const Unit& unit : units_) {
+      const at::Tensor values = unit.flat.master().cpu();
+      hashes += fmt::format(
+          "{:016x} ", xxh3({static_cast<const char*>(values.const_data_ptr()), values.nbytes()}));
+    }
+    const std::vector<int64_t> different =
+        ranks_that_differ(*replicas_, options_.device, hashes, "comparing the initial weights");
+    if (different.empty()) return;
+    throw UsageError(fmt::format("the initial weights of rank {} differ from those of rank {}.",
+                                 fmt::join(different, ", "), replicas_->global_ranks().front()),
+                     "start every rank with the same command, files and program.");
   }
 
   void make_views() {
@@ -348,7 +373,7 @@ class ShardedParameters::Engine final : public UnitRunner {
 
   void listen_to_gradients() {
     if (strategy_.world_size > 1) {
-      local_check_ = at::zeros({}, at::TensorOptions(at::kFloat).device(device_));
+      local_check_ = at::zeros({}, at::TensorOptions(at::kFloat).device(options_.device));
     }
     for (size_t u = 0; u < units_.size(); ++u) {
       const auto& parameters = units_[u].flat.parameters();
@@ -405,7 +430,7 @@ class ShardedParameters::Engine final : public UnitRunner {
     wait_for(gathers_->record());
     wait_for(reductions_->record());
     in_flight_ = {};
-    gathers_->wait(event_of_computation(device_));
+    gathers_->wait(event_of_computation(options_.device));
     held_.clear();
     for (Unit& unit : units_) {
       if (unit.flat.is_sharded()) unit.flat.release_whole();
@@ -416,10 +441,10 @@ class ShardedParameters::Engine final : public UnitRunner {
 
   // The computation waits.
   void wait_for(const LaneEvent& event) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     const bool is_traced = trace_ && !event.has_fired();
     if (is_traced) trace_->begin_wait();
-    wait_in_computation(event, device_);
+    wait_in_computation(event, options_.device);
     if (is_traced) trace_->end_wait();
     exposed_seconds_ += seconds_since(start);
   }
@@ -427,9 +452,10 @@ class ShardedParameters::Engine final : public UnitRunner {
   // --- the trace
 
   void start_trace() {
-    if (!device_.is_cpu()) {
+    if (!options_.device.is_cpu()) {
       throw UsageError(
-          fmt::format("sharding.trace: spans of {} are a profiler's to take.", device_.str()),
+          fmt::format("sharding.trace: spans of {} are a profiler's to take.",
+                      options_.device.str()),
           "leave sharding.trace out and run under the vendor's profiler, or use --device cpu.");
     }
     trace_ = std::make_unique<Trace>();
@@ -476,7 +502,7 @@ class ShardedParameters::Engine final : public UnitRunner {
   void execute(const StepEvent& event) {
     switch (event.kind) {
       case StepEventKind::kWaitUpdate:
-        gathers_->wait(event_of_computation(device_));
+        gathers_->wait(event_of_computation(options_.device));
         held_.clear();
         return;
       case StepEventKind::kLimitWait:
@@ -523,12 +549,12 @@ class ShardedParameters::Engine final : public UnitRunner {
 
   void free(const StepEvent& event) {
     Unit& unit = units_[static_cast<size_t>(event.unit)];
-    if (device_.is_cpu()) {
+    if (options_.device.is_cpu()) {
       wait_for(unit.gathered);
       unit.flat.release_whole();
       return;
     }
-    held_.push_back({event.free, event_of_computation(device_), unit.flat.release_whole()});
+    held_.push_back({event.free, event_of_computation(options_.device), unit.flat.release_whole()});
   }
 
   // The memory goes back to the gathers' stream, so that stream must have waited before.
@@ -549,7 +575,7 @@ class ShardedParameters::Engine final : public UnitRunner {
     check_locally(whole);
     // One in flight: its memory is given back before another unit's gradient follows.
     wait_for(in_flight_.done);
-    reductions_->wait(event_of_computation(device_));
+    reductions_->wait(event_of_computation(options_.device));
     const at::Tensor part = units_[unit].flat.own_slice(whole);
     reductions_->run([this, whole, part, label = to_text(event, scheduler_.units())] {
       const TracedCollective traced(trace_.get(), TraceTrack::kReductions, label);
@@ -588,7 +614,7 @@ class ShardedParameters::Engine final : public UnitRunner {
   }
 
   void reduce_over_replicas(const at::Tensor& values, const std::string& label) {
-    reductions_->wait(event_of_computation(device_));
+    reductions_->wait(event_of_computation(options_.device));
     all_reduce_on_lane(values, label);
   }
 
@@ -612,7 +638,6 @@ class ShardedParameters::Engine final : public UnitRunner {
   ProcessGroups& groups_;
   const std::vector<UnitMembers> divided_;
   UnitScheduler scheduler_;
-  c10::Device device_ = c10::kCPU;
 
   std::unique_ptr<Communicator> gather_group_;
   std::unique_ptr<Communicator> scatter_group_;
@@ -646,9 +671,11 @@ class ShardedParameters::Engine final : public UnitRunner {
 
 ShardedParameters::ShardedParameters(torch::nn::Module& module, const ModelSpec& spec,
                                      const Strategy& strategy, ProcessGroups& groups,
-                                     const ShardedOptions& options, const ParameterRules& rules)
+                                     const ShardedOptions& options, const ParameterRules& rules,
+                                     const InitialValues& initial_values)
     : Parameters(options.accumulation),
-      engine_(std::make_unique<Engine>(module, spec, strategy, groups, options, rules)) {}
+      engine_(std::make_unique<Engine>(module, spec, strategy, groups, options, rules,
+                                       initial_values)) {}
 
 ShardedParameters::~ShardedParameters() = default;
 

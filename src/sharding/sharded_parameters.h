@@ -38,13 +38,16 @@ struct ShardedOptions {
   bool activation_checkpointing = false;
   // Consecutive blocks are joined until a unit has so many elements; 0: one block each.
   int64_t least_unit_numel = 0;
-  bool records_events = false;  // for tests: keeps what was done in what order
+  c10::Device device = at::kCPU;  // where everything is put, wherever the module lies
+  bool check_replicas = false;    // compare what replicas start with
+  bool records_events = false;    // for tests: keeps what was done in what order
   // On a CPU: where trace_rank_NNNNN.json is written when the object ends. Empty: no trace.
   std::filesystem::path trace_directory;
 };
 
 // As a recipe says it; accumulation and checkpointing are the caller's.
-ShardedOptions sharded_options(const ShardingOptions& options, at::ScalarType compute_dtype);
+ShardedOptions sharded_options(const ShardingOptions& options, at::ScalarType compute_dtype,
+                               c10::Device device);
 
 // Blocks that form one unit. The root comes first.
 struct UnitMembers {
@@ -57,11 +60,13 @@ std::vector<UnitMembers> divide_into_units(const ModelSpec& spec, int64_t least_
 
 class ShardedParameters final : public Parameters {
  public:
-  // `groups` outlives the object. All ranks construct it alike, with the same weights in `module`.
-  // Throws Error when spec and module disagree.
+  // `groups` outlives the object. All ranks construct it alike, with the same weights in `module`
+  // or from `initial_values`, for parameters that have no memory (core/tensor/memory): then no rank
+  // ever holds more than its part and one unit. Throws Error when spec and module disagree, and
+  // UsageError on check_replicas.
   ShardedParameters(torch::nn::Module& module, const ModelSpec& spec, const Strategy& strategy,
                     ProcessGroups& groups, const ShardedOptions& options,
-                    const ParameterRules& rules);
+                    const ParameterRules& rules, const InitialValues& initial_values = {});
   ~ShardedParameters() override;
 
   void begin_step() override;

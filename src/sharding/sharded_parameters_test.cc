@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <map>
 #include <mutex>
 
@@ -230,6 +231,64 @@ TEST(ShardedParameters, SaysWhichRankHadANonFiniteGradient) {
       EXPECT_FALSE(at::isfinite(view.grad).all().item<bool>());  // every rank's gate closes
     }
   });
+}
+
+// A model that fits nowhere whole: its parameters come unit by unit.
+TEST(ShardedParameters, WeightsThatHaveNoMemoryYetAreFilledIn) {
+  const ToyModel filled;
+  const auto values_of = filled.named_parameters();
+  for (const char* strategy : {"DDP", "FULL_SHARD", "HYBRID_2"}) {
+    const ToyCase c = case_of(strategy, 4);
+    ThreadHub hub(4);
+    run_ranks(hub, [&](ProcessGroups& groups) {
+      ToyModel model;
+      for (const auto& item : model.named_parameters()) {
+        if (item.value().requires_grad()) release_memory(item.value());
+      }
+      EXPECT_THROW(ShardedParameters(model, model.spec(), c.strategy, groups, c.options, {}),
+                   Error);
+      ShardedParameters parameters(model, model.spec(), c.strategy, groups, c.options, {},
+                                   [&](const std::string& name, const at::Tensor& values) {
+                                     values.copy_(values_of[name]);
+                                   });
+      ToyOutcome found;
+      for (const auto& item : values_of) {
+        if (item.value().requires_grad()) {
+          found.parameters[item.key()] = item.value().detach().flatten().clone();
+        }
+      }
+      ToyOutcome unchanged = found;
+      for (auto& [name, values] : unchanged.parameters) values = values.clone();
+      collect_toy(parameters, found.parameters);
+      EXPECT_EQ(difference_of(found, unchanged), 0) << strategy;
+    });
+  }
+}
+
+TEST(ShardedParameters, ReplicasThatStartApartAreRefused) {
+  for (const auto& [strategy, has_replicas] :
+       {std::pair{"DDP", true}, std::pair{"HYBRID_2", true}, std::pair{"FULL_SHARD", false}}) {
+    ToyCase c = case_of(strategy, 4);
+    c.options.check_replicas = true;
+    for (const bool is_apart : {false, true}) {
+      ThreadHub hub(4);
+      std::atomic<int> refused = 0;
+      run_ranks(hub, [&](ProcessGroups& groups) {
+        ToyModel model;
+        const at::NoGradGuard no_grad;
+        if (is_apart && groups.rank() == 3) model.parameters().back().add_(1e-6);
+        try {
+          ShardedParameters(model, model.spec(), c.strategy, groups, c.options, {});
+        } catch (const UsageError& error) {
+          EXPECT_NE(error.message().find("initial weights of rank 3 differ"), std::string::npos)
+              << error.message();
+          ++refused;
+        }
+      });
+      const int in_its_group = strategy == std::string("DDP") ? 4 : 2;
+      EXPECT_EQ(refused, is_apart && has_replicas ? in_its_group : 0) << strategy;
+    }
+  }
 }
 
 TEST(ShardedParameters, AFailingRankEndsTheOthers) {

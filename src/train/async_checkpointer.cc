@@ -10,13 +10,7 @@
 #include "core/tensor/device.h"
 
 namespace swath::train {
-namespace {
-
-double seconds_since(AsyncCheckpointer::Clock::time_point start) {
-  return std::chrono::duration<double>(AsyncCheckpointer::Clock::now() - start).count();
-}
-
-}  // namespace
+namespace {}  // namespace
 
 AsyncCheckpointer::AsyncCheckpointer(CheckpointRanks ranks,
                                      std::function<void(int64_t step)> after_publishing)

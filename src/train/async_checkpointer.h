@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "core/clock.h"
 #include "core/json.h"
 #include "train/checkpoint_writer.h"
 
@@ -35,8 +36,6 @@ struct SavedCheckpoint {
 // copy in host memory, as large as the pieces, is kept for the next save.
 class AsyncCheckpointer {
  public:
-  using Clock = std::chrono::steady_clock;
-
   // ranks.all_agree is called from the writing thread, so its communicator must be used by nothing
   // else. `after_publishing`, if any, runs there too, before another save may begin; an error of it
   // counts as a failed save of this rank.

@@ -79,8 +79,7 @@ TEST_F(AsyncCheckpointerFiles, ASaveWithoutACopyIsThereWhenItReturns) {
   AsyncCheckpointer checkpointer({}, [&](int64_t step) { published.push_back(step); });
   checkpointer.start(saves(), 7, pieces, {}, "");
   values.fill_(4);
-  const double stall =
-      checkpointer.save(saves(), 8, pieces, {}, "", AsyncCheckpointer::Clock::now() - 2s);
+  const double stall = checkpointer.save(saves(), 8, pieces, {}, "", Clock::now() - 2s);
   EXPECT_EQ(find_checkpoint(saves()).step, 8);
   EXPECT_EQ(published, (std::vector<int64_t>{7, 8}));
   const std::vector<SavedCheckpoint> saved = checkpointer.take_saved();

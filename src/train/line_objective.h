@@ -36,6 +36,9 @@ class LineObjective : public models::Objective {
   }
   torch::nn::Module& module() override { return module_; }
   const ModelSpec& spec() const override { return spec_; }
+  void initialize(const std::string& /*name*/, const at::Tensor& values) const override {
+    values.fill_(1);
+  }
   at::Tensor weight() const { return weight_; }
 
   std::function<void(int64_t call)> before_call;  // of loss(), counted from 0

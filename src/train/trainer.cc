@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/log.h"
@@ -23,14 +24,8 @@
 namespace swath::train {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Places in Trainer::votes().
 enum Vote : size_t { kToldToStop, kTimeIsOver, kSaveIsDue, kSaveHasEnded, kNumVotes };
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
@@ -40,14 +35,16 @@ double median(std::vector<double> values) {
 
 std::unique_ptr<sharding::Parameters> make_sharded_parameters(
     models::Objective& objective, const TrainOptions& train,
-    const sharding::ShardingOptions& sharding, at::ScalarType precision,
+    const sharding::ShardingOptions& sharding, at::ScalarType precision, c10::Device device,
     sharding::ProcessGroups& groups, const sharding::ParameterRules& rules) {
-  sharding::ShardedOptions options = sharding::sharded_options(sharding, precision);
+  sharding::ShardedOptions options = sharding::sharded_options(sharding, precision, device);
   options.accumulation = train.accumulation;
   options.activation_checkpointing = train.activation_checkpointing;
   return std::make_unique<sharding::ShardedParameters>(
       objective.module(), objective.spec(), make_strategy(sharding.strategy, groups.world_size()),
-      groups, options, rules);
+      groups, options, rules, [&](const std::string& name, const at::Tensor& values) {
+        objective.initialize(name, values);
+      });
 }
 
 // Ranks that agree through `group` (null: a single one). On a GPU a thread beside the training
@@ -165,15 +162,15 @@ Trainer::Trainer(models::Objective& objective, data::Loader& loader, TrainOption
       device_(device),
       directory_(std::move(directory)) {
   const at::ScalarType precision = select_precision(train_.precision, device_);
-  objective_.module().to(device_);
   const sharding::ParameterRules decided = rules ? rules : sharding::ParameterRules(default_rule);
   if (groups != nullptr && groups->world_size() > 1) {
     agreement_ = groups->make_world_group("agreement");
     if (train_.async_checkpoint) agreement_of_saves_ = groups->make_world_group("checkpoints");
     parameters_ =
-        make_sharded_parameters(objective_, train_, sharding, precision, *groups, decided);
+        make_sharded_parameters(objective_, train_, sharding, precision, device_, *groups, decided);
     parallelism_ = to_text(make_strategy(sharding.strategy, groups->world_size()));
   } else {
+    objective_.module().to(device_);
     sharding::LocalParameters::Options held;
     held.compute_dtype = precision;
     held.accumulation = train_.accumulation;
@@ -443,7 +440,7 @@ std::string Trainer::origin_of_non_finite(const Pending& pending) const {
   std::string text;
   if (agreement_ && !ranks.empty()) text += fmt::format(" on rank {}", fmt::join(ranks, ", "));
   if (!agreement_ || flags[parameters_->rank()] != 0) {
-    text += fmt::format("; samples {}", fmt::join(pending.sample_ids, ", "));
+    text += fmt::format("; samples {}", fmt::join(loader_.names_of(pending.sample_ids), ", "));
   }
   return text;
 }

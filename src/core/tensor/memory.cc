@@ -74,4 +74,13 @@ void reset_peak_memory(c10::Device device) {
   }
 }
 
+c10::DataPtr release_memory(const at::Tensor& tensor) {
+  c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
+  c10::DataPtr memory = storage->set_data_ptr(c10::DataPtr(nullptr, storage->device()));
+  storage->set_nbytes(0);
+  return memory;
+}
+
+bool has_memory(const at::Tensor& tensor) { return tensor.storage().nbytes() > 0; }
+
 }  // namespace swath

@@ -4,6 +4,8 @@
 // own one. On CUDA the caching allocator's numbers are read.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+#include <c10/core/Allocator.h>
 #include <c10/core/Device.h>
 
 #include <cstdint>
@@ -21,5 +23,10 @@ void install_memory_counter();
 
 MemoryStats memory_stats(c10::Device device);
 void reset_peak_memory(c10::Device device);
+
+// Takes the memory from a tensor, and from all its views; it keeps its identity and its shape, and
+// may be given other memory. What is returned lives as long as the caller holds it.
+c10::DataPtr release_memory(const at::Tensor& tensor);
+bool has_memory(const at::Tensor& tensor);
 
 }  // namespace swath
