@@ -35,7 +35,7 @@ CHARTS = """() => [...document.querySelectorAll('.chart')].map((element) => {
   const length = (array) => Array.isArray(array) || ArrayBuffer.isView(array) ? [...array] : [];
   const traces = (element.data || []).map((t) => t.type === 'heatmap'
     ? finite(t.z.map((row) => [...row])) : Math.min(finite(length(t.x)), finite(length(t.y))));
-  const marks = [...element.querySelectorAll('.scatterlayer path.js-line, .scatterlayer path.point, .heatmaplayer image')];
+  const marks = [...element.querySelectorAll('.scatterlayer path.js-line, .scatterlayer path.point, .barlayer path, .heatmaplayer image')];
   const visible = marks.filter((mark) => {
     const box = mark.getBoundingClientRect();
     return box.width > 0 || box.height > 0;

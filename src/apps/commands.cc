@@ -63,7 +63,7 @@ const std::vector<Command>& commands() {
        run_bench,
        true},
       {{"report",
-        "one HTML page from one or several runs",
+        "one HTML page from one or several runs or sweeps",
         "swath report runs/pretrain-1 runs/probe-1",
         {"RUN..."}},
        run_report},

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bench/report/report.h"
+#include "bench/report/sweep_sample.h"
 #include "core/files.h"
 #include "core/json.h"
 
@@ -88,6 +89,38 @@ TEST_F(Browser, PageOfSeveralRunsIsSound) {
       check_page(make_page({samples() / "sample_run", samples() / "sample_killed"}) +
                  " --charts 12 --pictures 1");
   EXPECT_EQ(result.exit_code, 0) << result.output;
+}
+
+TEST_F(Browser, PageOfASweepIsSound) {
+  write_file_atomically(directory_ / "sweep/sweep.json",
+                        sweep_sample({1, 2, 4, 8, 16}, {"DDP", "SHARD_GRAD_OP", "FULL_SHARD"},
+                                     {"BACKWARD_PRE", "NONE"}, true)
+                            .dump());
+  const CheckResult result = check_page(make_page({directory_ / "sweep"}) + " --charts 3");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+}
+
+// One number of ranks gives bars in the place of lines, two give plain axes.
+TEST_F(Browser, SweepsBesideARunAreSound) {
+  write_file_atomically(directory_ / "one/sweep.json",
+                        sweep_sample({64}, {"DDP", "FULL_SHARD"}, {"NONE"}, true).dump());
+  write_file_atomically(directory_ / "two/sweep.json",
+                        sweep_sample({1, 2}, {"DDP"}, {"NONE"}, false).dump());
+  const CheckResult result =
+      check_page(make_page({samples() / "sample_run", directory_ / "one", directory_ / "two"}) +
+                 " --charts 18 --pictures 1");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+}
+
+TEST_F(Browser, AnEmptySweepChartIsSeen) {
+  write_file_atomically(directory_ / "sweep/sweep.json",
+                        sweep_sample({1, 2}, {"DDP"}, {"NONE"}, false).dump());
+  const std::string page = make_page({directory_ / "sweep"});
+  damage(page, R"("memory":[)", R"("memory":[null,null],"lost":[)");
+  const CheckResult result = check_page(page + " --screen phone --scheme light");
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_NE(result.output.find("chart sweep_memory after loading: empty"), std::string::npos)
+      << result.output;
 }
 
 TEST_F(Browser, HostileNamesDoNothing) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <string>
+#include <utility>
 
 namespace swath::bench {
 namespace {
@@ -111,6 +113,31 @@ Json probe_data(const ProbeOfRun& source) {
           {"confusion", confusion_data(*source.probe)}};
 }
 
+Json sweep_data(const SweepTable& sweep) {
+  static const std::vector<std::pair<const char*, double SweepRow::*>> columns = {
+      {"ranks", &SweepRow::ranks},       {"rate", &SweepRow::images_per_second},
+      {"minimum", &SweepRow::minimum},   {"maximum", &SweepRow::maximum},
+      {"memory", &SweepRow::peak_bytes}, {"communication", &SweepRow::exposed_communication},
+      {"data", &SweepRow::data_wait},
+  };
+  Json cases = Json::array();
+  for (const SweepCase& sweep_case : sweep.cases) {
+    Json entry = {{"name", sweep_case.name}};
+    for (const auto& [name, column] : columns) {
+      entry[name] = Json::array();
+      for (const size_t row : sweep_case.rows) {
+        entry[name].push_back(number_or_null(sweep.rows[row].*column));
+      }
+    }
+    cases.push_back(std::move(entry));
+  }
+  Json ideal;
+  if (const SweepRow* start = sweep.ideal_start()) {
+    ideal = {{"from", start->ranks}, {"rate", rounded(start->images_per_second)}};
+  }
+  return {{"ranks", sweep.ranks()}, {"cases", cases}, {"ideal", ideal}};
+}
+
 }  // namespace
 
 Json thinned_series(const std::vector<double>& x, const std::vector<double>& y, size_t limit) {
@@ -148,8 +175,9 @@ Json thinned_series(const std::vector<double>& x, const std::vector<double>& y, 
   return series;
 }
 
-Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups) {
-  Json data = {{"runs", Json::array()}, {"groups", Json::array()}};
+Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups,
+                const std::vector<RunDirectory>& sweeps) {
+  Json data = {{"runs", Json::array()}, {"groups", Json::array()}, {"sweeps", Json::array()}};
   for (const RunDirectory& run : runs) data["runs"].push_back(run_data(run));
   for (const ProbeGroup& group : groups) {
     Json entry = {
@@ -163,6 +191,7 @@ Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGr
     }
     data["groups"].push_back(std::move(entry));
   }
+  for (const RunDirectory& sweep : sweeps) data["sweeps"].push_back(sweep_data(sweep.sweep));
   return data;
 }
 

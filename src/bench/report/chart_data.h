@@ -15,9 +15,10 @@ namespace swath::bench {
 // what a smoothed line is made from. Points that are not finite are left out.
 Json thinned_series(const std::vector<double>& x, const std::vector<double>& y, size_t limit);
 
-// {"runs": [{name, clock, series}], "groups": [{dataset, probes, baselines, ...}]};
-// assets/program.js is the only reader.
-Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups);
+// {"runs": [{name, clock, series}], "groups": [{dataset, probes, baselines, ...}],
+// "sweeps": [{ranks, cases, ideal}]}; assets/program.js is the only reader.
+Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups,
+                const std::vector<RunDirectory>& sweeps);
 
 // Which columns of the log hold at least one number in some run.
 bool has_column(const std::vector<RunDirectory>& runs, double StepRecord::* column);

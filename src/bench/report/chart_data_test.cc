@@ -58,7 +58,7 @@ TEST(ChartData, ClockEndsWithTheRun) {
     step.elapsed_seconds = 60.0 * i;
     run.steps.push_back(step);
   }
-  const Json data = chart_data({run}, {});
+  const Json data = chart_data({run}, {}, {});
   const Json& clock = data["runs"][0]["clock"];
   EXPECT_EQ(clock["step"].back(), 1777);
   EXPECT_EQ(clock["minutes"].back(), 1777.0);

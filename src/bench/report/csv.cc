@@ -91,8 +91,26 @@ std::string confusion_csv(const Confusion& confusion) {
   return csv;
 }
 
+std::string sweep_csv(const SweepTable& sweep) {
+  std::string csv =
+      "ranks,strategy,prefetch,limit_all_gathers,images_per_second,minimum,maximum,efficiency,"
+      "step_seconds,mfu,peak_memory_bytes,allocated_bytes,exposed_communication,data_wait,joules\n";
+  for (const SweepRow& row : sweep.rows) {
+    csv += fmt::format("{},{},{},{}", row.ranks, csv_text(row.strategy), csv_text(row.prefetch),
+                       row.limit.empty() ? "" : fmt::format("{}", row.limit == "limited"));
+    for (const double value : {row.images_per_second, row.minimum, row.maximum, row.efficiency,
+                               row.step_seconds, row.mfu, row.peak_bytes, row.allocated_bytes,
+                               row.exposed_communication, row.data_wait, row.joules}) {
+      csv += "," + csv_number(value);
+    }
+    csv += '\n';
+  }
+  return csv;
+}
+
 std::vector<Download> csv_files(const std::vector<RunDirectory>& runs,
-                                const std::vector<ProbeGroup>& groups) {
+                                const std::vector<ProbeGroup>& groups,
+                                const std::vector<RunDirectory>& sweeps) {
   std::vector<Download> files;
   const auto prefix = [&](int run) {
     return runs.size() > 1 ? file_stem(runs[static_cast<size_t>(run)].name) + "-" : std::string();
@@ -114,6 +132,10 @@ std::vector<Download> csv_files(const std::vector<RunDirectory>& runs,
         files.push_back({stem + "-confusion.csv", confusion_csv(confusion)});
       }
     }
+  }
+  for (const RunDirectory& sweep : sweeps) {
+    files.push_back({(sweeps.size() > 1 ? file_stem(sweep.name) + "-" : "") + "sweep.csv",
+                     sweep_csv(sweep.sweep)});
   }
   return files;
 }

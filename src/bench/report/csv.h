@@ -21,9 +21,12 @@ std::string methods_csv(const std::vector<RunDirectory>& runs,
                         const std::vector<ProbeGroup>& groups);
 std::string history_csv(const ProbeResult& probe);
 std::string confusion_csv(const Confusion& confusion);
+std::string sweep_csv(const SweepTable& sweep);
 
-// All files of a report: steps of each run, methods, and history and confusion of each probe.
+// All files of a report: steps of each run, methods, history and confusion of each probe, and each
+// sweep.
 std::vector<Download> csv_files(const std::vector<RunDirectory>& runs,
-                                const std::vector<ProbeGroup>& groups);
+                                const std::vector<ProbeGroup>& groups,
+                                const std::vector<RunDirectory>& sweeps);
 
 }  // namespace swath::bench

@@ -61,19 +61,36 @@ void drop_broken_confusions(RunDirectory& run) {
   }
 }
 
-std::string heading_of(const std::vector<RunDirectory>& runs, const ReportOptions& options) {
+std::string heading_of(const std::vector<RunDirectory>& directories, const ReportOptions& options) {
   if (!options.title.empty()) return options.title;
-  if (runs.size() == 1) return runs.front().name;
-  return fmt::format("{} runs side by side", runs.size());
+  if (directories.size() == 1) return directories.front().name;
+  const auto num_runs = std::count_if(directories.begin(), directories.end(),
+                                      [](const RunDirectory& d) { return d.holds_run(); });
+  const auto num_sweeps = static_cast<std::ptrdiff_t>(directories.size()) - num_runs;
+  const auto counted = [](std::ptrdiff_t count, const char* what) {
+    return count == 0 ? "" : fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+  };
+  return fmt::format("{}{}{} side by side", counted(num_runs, "run"),
+                     num_runs > 0 && num_sweeps > 0 ? " and " : "", counted(num_sweeps, "sweep"));
 }
 
-std::string subtitle_of(const std::vector<RunDirectory>& runs) {
-  if (runs.size() > 1) {
+std::string subtitle_of(const std::vector<RunDirectory>& directories) {
+  if (directories.size() > 1) {
     std::string names;
-    for (const RunDirectory& run : runs) names += (names.empty() ? "" : ", ") + run.name;
+    for (const RunDirectory& run : directories) names += (names.empty() ? "" : ", ") + run.name;
     return names;
   }
-  const RunDirectory& run = runs.front();
+  const RunDirectory& run = directories.front();
+  if (!run.holds_run()) {
+    const std::vector<double> ranks = run.sweep.ranks();
+    const bool is_one = run.sweep.cases.size() == 1;
+    return fmt::format(
+        "{} on {} ranks",
+        is_one ? run.sweep.cases.front().name : fmt::format("{} cases", run.sweep.cases.size()),
+        ranks.size() == 1
+            ? format_count(ranks.front())
+            : fmt::format("{} to {}", format_count(ranks.front()), format_count(ranks.back())));
+  }
   const Json model = run.run.value("model", Json::object());
   std::string text = text_of(model, "name");
   const auto add = [&text](const std::string& part) {
@@ -152,35 +169,45 @@ Json write_report(const std::vector<fs::path>& paths, const ReportOptions& optio
   if (!options.overwrite) refuse_foreign_file(output);
   const std::string plotly = read_file(find_plotly(options.plotly));
 
-  std::vector<RunDirectory> runs = read_run_directories(paths);
-  for (RunDirectory& run : runs) drop_broken_confusions(run);
+  std::vector<RunDirectory> directories = read_run_directories(paths);
+  for (RunDirectory& directory : directories) drop_broken_confusions(directory);
+  std::vector<RunDirectory> runs;
+  std::vector<RunDirectory> sweeps;
+  for (const RunDirectory& directory : directories) {
+    if (directory.holds_run()) runs.push_back(directory);
+    if (!directory.sweep.rows.empty()) sweeps.push_back(directory);
+  }
   const std::vector<ProbeGroup> groups = group_probes(runs);
-  const std::vector<Download> downloads = csv_files(runs, groups);
+  const std::vector<Download> downloads = csv_files(runs, groups, sweeps);
   std::vector<Download> embedded = downloads;
   for (Download& download : embedded) {
     if (download.contents.size() > kLargestEmbeddedCsv) download.contents.clear();
   }
 
   Page page;
-  page.heading = heading_of(runs, options);
+  page.heading = heading_of(directories, options);
   page.title = page.heading + " · swath report";
-  page.subtitle = subtitle_of(runs);
+  page.subtitle = subtitle_of(directories);
   page.footer = footer_of();
-  page.sections = {summary_section(runs, groups), training_section(runs), pictures_section(runs),
-                   probe_section(groups), numbers_section(runs, groups, embedded)};
-  page.data = chart_data(runs, groups);
+  page.sections = {summary_section(runs, groups), training_section(runs),
+                   sweep_section(sweeps),         pictures_section(runs),
+                   probe_section(groups),         numbers_section(runs, groups, embedded)};
+  page.data = chart_data(runs, groups, sweeps);
   page.plotly = plotly;
   const std::string html = render_page(page);
   write_file_atomically(output, html);
 
-  Json result = {{"report", output.string()}, {"bytes", html.size()}, {"runs", runs.size()}};
+  Json result = {{"report", output.string()},
+                 {"bytes", html.size()},
+                 {"runs", runs.size()},
+                 {"sweeps", sweeps.size()}};
   int num_charts = 0;
   for (const Section& section : page.sections) num_charts += section.num_charts;
   result["charts"] = num_charts;
   size_t num_pictures = 0;
   Json warnings = Json::array();
   Json missing = Json::array();
-  for (const RunDirectory& run : runs) {
+  for (const RunDirectory& run : directories) {
     num_pictures += run.pictures.size();
     for (const std::string& warning : run.warnings) {
       log_warning("report: " + warning);

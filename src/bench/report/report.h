@@ -1,4 +1,5 @@
-// `swath report RUN...`: one self-contained HTML page from one or several run directories.
+// `swath report RUN...`: one self-contained HTML page from one or several directories of runs and
+// of sweeps.
 //
 // The page opens from a file, without a server and without a network: style, programs, pictures and
 // numbers are all in it. What the run directories hold is described in run_directory.h.
@@ -23,8 +24,8 @@ struct ReportOptions {
   void describe(FieldTable& fields);
 };
 
-// Writes the page and returns {"report": path, "bytes", "runs", "charts", "pictures",
-// "files": [path], "warnings": [text], "missing": [text]}.
+// Writes the page and returns {"report": path, "bytes", "runs", "sweeps", "charts", "pictures",
+// "files": [path], "warnings": [text], "missing": [text]}. A directory may be both run and sweep.
 //
 // An existing page of ours is replaced (it can always be made again); any other file only with
 // `overwrite`. Throws UsageError for no runs or a path that is no directory, Error for a run

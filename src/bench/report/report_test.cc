@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bench/report/page.h"
+#include "bench/report/sweep_sample.h"
 #include "core/error.h"
 #include "core/files.h"
 
@@ -162,6 +163,114 @@ TEST_F(ReportFiles, FilesLieBesideThePageWhenAskedFor) {
   for (const Json& file : result["files"]) EXPECT_TRUE(fs::exists(file.get<std::string>())) << file;
   const std::string svg = read_file(directory_ / "page_files/loss.svg");
   EXPECT_TRUE(svg.starts_with("<svg xmlns"));
+}
+
+TEST_F(ReportFiles, ASweepHasAPageOfItsOwn) {
+  const fs::path sweep = directory_ / "sweep";
+  write_file_atomically(
+      sweep / "sweep.json",
+      sweep_sample({1, 2, 4}, {"DDP", "FULL_SHARD"}, {"BACKWARD_PRE", "NONE"}, true).dump());
+  const Json result = write_report({sweep}, options_);
+  EXPECT_EQ(result["runs"], 0);
+  EXPECT_EQ(result["sweeps"], 1);
+  EXPECT_EQ(result["charts"], 3);
+  EXPECT_TRUE(result["warnings"].empty());
+  EXPECT_TRUE(result["missing"].empty());
+  const std::string html = page();
+  expect_four_scripts(html);
+  EXPECT_EQ(count_of(html, "class=\"chart"), 3U);
+  EXPECT_EQ(count_of(html, "id=\"summary\""), 0U);
+  EXPECT_EQ(count_of(html, "<th scope=\"rowgroup\""), 3U);
+  EXPECT_EQ(count_of(html, "<tr><th scope=\"row\">"), 8U);  // three of DDP, five of FULL_SHARD
+  EXPECT_EQ(count_of(html, "download=\"sweep.csv\""), 1U);
+  for (const char* part :
+       {"data-chart=\"sweep_rate\" data-sweep=\"0\"", "data-chart=\"sweep_memory\"",
+        "data-chart=\"sweep_wait\"", "3 cases on 1 to 4 ranks", "FULL_SHARD, NONE",
+        "DDP: 61.5 on 1, 121.5 on 2", ">Efficiency</th>", ">Energy</th>", "97.6\u202f%",
+        "dashed: the fastest on 1 rank, times the ranks", "All-gathers limited."}) {
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  }
+}
+
+TEST_F(ReportFiles, WhatASweepLacksIsLeftOut) {
+  write_file_atomically(directory_ / "sweep/sweep.json", R"({"rows": [
+      {"ranks": 64, "strategy": "<b>&", "peak_memory_bytes": 1073741824},
+      {"ranks": 64, "strategy": "DDP", "mfu": 38}]})");
+  const Json result = write_report({directory_ / "sweep"}, options_);
+  EXPECT_EQ(result["charts"], 1);
+  ASSERT_EQ(result["warnings"].size(), 1U);
+  const std::string html = page();
+  EXPECT_NE(html.find("row 2 has a share mfu outside 0..1; it was left out."), std::string::npos);
+  EXPECT_NE(
+      html.find("&lt;b&gt;&amp;</th></tr><tr><th scope=\"row\">64</th><td>1\u202fGiB</td></tr>"),
+      std::string::npos);
+  EXPECT_EQ(html.find("<b>&"), std::string::npos);
+  for (const char* part : {">Images/s</th>", ">Efficiency</th>", ">Energy</th>", "\"sweep_rate\"",
+                           "\"sweep_wait\"", "Prefetch"}) {
+    EXPECT_EQ(html.find(part), std::string::npos) << part;
+  }
+}
+
+TEST_F(ReportFiles, ASweepStandsBesideARun) {
+  for (const char* name : {"one", "two"}) {
+    write_file_atomically(directory_ / name / "sweep.json",
+                          sweep_sample({1, 2}, {"DDP"}, {"NONE"}, false).dump());
+  }
+  const Json result =
+      write_report({samples() / "sample_run", directory_ / "one", directory_ / "two"}, options_);
+  EXPECT_EQ(result["runs"], 1);
+  EXPECT_EQ(result["sweeps"], 2);
+  EXPECT_EQ(result["charts"], 18);
+  EXPECT_TRUE(result["missing"].empty());
+  const std::string html = page();
+  for (const char* part : {"1 run and 2 sweeps side by side", "sample_run, one, two", "Sweep one",
+                           "Sweep two", "download=\"one-sweep.csv\"", "download=\"steps.csv\""}) {
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  }
+}
+
+TEST_F(ReportFiles, AnUnusableSweepIsNoResult) {
+  for (const char* contents : {"{\"rows\": []}", "[]", "{"}) {
+    write_file_atomically(directory_ / "sweep/sweep.json", contents);
+    try {
+      write_report({directory_ / "sweep"}, options_);
+      FAIL() << "no error for " << contents;
+    } catch (const Error& error) {
+      EXPECT_NE(error.message().find("holds no results"), std::string::npos);
+      EXPECT_NE(error.message().find("sweep/sweep.json "), std::string::npos) << error.message();
+    }
+  }
+}
+
+// Two processes of one run: saves and their stalls add up over both, and so does the time.
+TEST_F(ReportFiles, WhatSavingCostIsTold) {
+  std::string log;
+  const auto add = [&](const Json& record) { log += record.dump() + "\n"; };
+  const auto add_save = [&](double stall, double write) {
+    add({{"kind", "checkpoint"}, {"step", 1}, {"stall_seconds", stall}, {"write_seconds", write}});
+  };
+  add({{"kind", "run"}, {"time", 0}});
+  add({{"kind", "step"}, {"step", 1}, {"loss", 1}, {"time", 60}});
+  add_save(0.5, 9);
+  add_save(2.5, 3);
+  write_file_atomically(directory_ / "a/log.jsonl",
+                        log + Json{{"kind", "end"}, {"seconds", 100}}.dump() + "\n");
+  add({{"kind", "run"}, {"time", 1000}});
+  add_save(1, 4);
+  add({{"kind", "step"}, {"step", 2}, {"loss", 1}, {"time", 1020}});
+  add({{"kind", "end"}, {"seconds", 25}});
+  write_file_atomically(directory_ / "b/log.jsonl", log);
+  write_report({directory_ / "a", directory_ / "b"}, options_);
+  const std::string html = page();
+  const std::string head = "<th scope=\"row\" class=\"wrap\">";
+  EXPECT_NE(html.find(head + "a</th><td>2</td><td>3\u202fs</td><td>3.0\u202f%</td>"),
+            std::string::npos);
+  EXPECT_NE(html.find(head + "b</th><td>3</td><td>4\u202fs</td><td>5.0\u202f%</td>"
+                             "<td>4\u202fs</td></tr>"),
+            std::string::npos);
+  // A log without these fields has no such table.
+  write_report({samples() / "sample_run"}, options_);
+  EXPECT_EQ(page().find("Saving checkpoints"), std::string::npos);
 }
 
 TEST_F(ReportFiles, OnlyOurOwnPagesAreReplaced) {

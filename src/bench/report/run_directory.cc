@@ -187,6 +187,19 @@ void read_probe(const fs::path& path, RunDirectory& run) {
   }
 }
 
+void read_sweep(const fs::path& path, RunDirectory& run) {
+  const std::optional<Json> values = parse_json(read_file(path));
+  std::vector<std::string> problems;
+  if (values) {
+    run.sweep = sweep_table(*values, problems);
+  } else {
+    problems.emplace_back("is not JSON");
+  }
+  for (const std::string& problem : problems) {
+    run.warnings.push_back(fmt::format("{} {}; it was left out.", path.string(), problem));
+  }
+}
+
 uint32_t big_endian(std::string_view bytes, size_t offset, size_t count) {
   uint32_t number = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -315,6 +328,10 @@ const std::vector<StepColumn>& step_columns() {
   return columns;
 }
 
+bool RunDirectory::holds_run() const {
+  return !(steps.empty() && run.empty() && probes.empty() && pictures.empty());
+}
+
 RunDirectory read_run_directory(const fs::path& path) {
   std::error_code error;
   if (!fs::is_directory(path, error)) {
@@ -331,17 +348,20 @@ RunDirectory read_run_directory(const fs::path& path) {
     const fs::path suffix = fs::path(file).extension();
     if (file == "config.toml") run.config = read_file(path / file);
     if (file == "log.jsonl") read_log(path / file, run);
+    if (file == "sweep.json") read_sweep(path / file, run);
     const bool is_result = file.starts_with("probe") || file.starts_with("finetune");
     if (is_result && suffix == ".json") read_probe(path / file, run);
     if (suffix == ".png" || suffix == ".jpg" || suffix == ".jpeg") pictures.push_back(file);
   }
   read_pictures(path, pictures, run);
-  if (run.steps.empty() && run.run.empty() && run.probes.empty() && run.pictures.empty()) {
-    throw Error(fmt::format("{} holds no results: no usable log.jsonl, probe*.json or picture.{}",
-                            path.string(), run.warnings.empty() ? "" : " " + run.warnings.front()),
-                "name the folder that a command wrote, for example runs/pretrain-1.");
+  if (!run.holds_run() && run.sweep.rows.empty()) {
+    throw Error(
+        fmt::format(
+            "{} holds no results: no usable log.jsonl, probe*.json, sweep.json or picture.{}",
+            path.string(), run.warnings.empty() ? "" : " " + run.warnings.front()),
+        "name the folder that a command wrote, for example runs/pretrain-1.");
   }
-  note_missing(run);
+  if (run.holds_run()) note_missing(run);
   return run;
 }
 

@@ -10,11 +10,12 @@
 //     step        step, epoch, loss, lr, images_per_second, data_wait (share of the step, 0..1),
 //                 step_seconds, mfu (share of peak_flops, 0..1), allocated_bytes, peak_bytes,
 //                 grad_norm, time
-//     checkpoint  step, path
+//     checkpoint  step, path, stall_seconds (training waited), write_seconds (beside it or not)
 //     event       message, step, time
 //     end         steps, loss, seconds, images_per_second, peak_memory_bytes, reason (epochs,
 //                 max_steps, max_minutes, signal N), skipped_steps, skipped_samples
 //   probe*.json, finetune*.json    results of one evaluation each (probe_format.h)
+//   sweep.json      a table of benchmarks (sweep_table.h)
 //   *.png, *.jpg    pictures, in the order of pictures.json [{file, caption}], then by name
 //
 // "time" is seconds since 1970 or ISO 8601 in UTC ("2025-01-31T12:00:00Z").
@@ -26,6 +27,7 @@
 #include <vector>
 
 #include "bench/report/json_fields.h"
+#include "bench/report/sweep_table.h"
 #include "core/json.h"
 
 namespace swath::bench {
@@ -83,8 +85,12 @@ struct RunDirectory {
   std::string config;
   std::vector<ProbeResult> probes;
   std::vector<Picture> pictures;
+  SweepTable sweep;
   std::vector<std::string> missing;   // what is not there, in words
   std::vector<std::string> warnings;  // files or lines that could not be used, each named
+
+  // Whether it shows a run: a directory with a sweep alone does not.
+  bool holds_run() const;
 };
 
 // Reads one directory. A damaged file is left out and named in `warnings`; a last log line that

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 namespace swath::bench {
@@ -11,6 +12,14 @@ double first_finite(double preferred, double otherwise) {
   return std::isnan(preferred) ? otherwise : preferred;
 }
 
+// NaN for no values.
+double middle_of(std::vector<double> values) {
+  if (values.empty()) return kNoNumber;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 }  // namespace
 
 double median_of(const RunDirectory& run, double StepRecord::* column) {
@@ -18,10 +27,7 @@ double median_of(const RunDirectory& run, double StepRecord::* column) {
   for (size_t i = run.steps.size() / 10; i < run.steps.size(); ++i) {
     if (std::isfinite(run.steps[i].*column)) values.push_back(run.steps[i].*column);
   }
-  if (values.empty()) return kNoNumber;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+  return middle_of(std::move(values));
 }
 
 RunFigures figures_of(const RunDirectory& run) {
@@ -44,6 +50,24 @@ RunFigures figures_of(const RunDirectory& run) {
   figures.seconds = first_finite(number_of(run.end, "seconds"), figures.seconds);
   figures.peak_bytes = first_finite(number_of(run.end, "peak_memory_bytes"), figures.peak_bytes);
   return figures;
+}
+
+SaveFigures saves_of(const RunDirectory& run) {
+  SaveFigures saves;
+  saves.num_saves = run.checkpoints.size();
+  std::vector<double> writes;
+  for (const Json& checkpoint : run.checkpoints) {
+    const double stall = number_of(checkpoint, "stall_seconds");
+    if (!std::isnan(stall)) saves.stall_seconds = first_finite(saves.stall_seconds, 0) + stall;
+    const double write = number_of(checkpoint, "write_seconds");
+    if (!std::isnan(write)) writes.push_back(write);
+  }
+  saves.write_seconds = middle_of(std::move(writes));
+  // The "end" record counts its own process only.
+  double seconds = run.num_resumes == 0 ? number_of(run.end, "seconds") : kNoNumber;
+  if (std::isnan(seconds) && !run.steps.empty()) seconds = run.steps.back().elapsed_seconds;
+  if (seconds > 0) saves.stall_share = saves.stall_seconds / seconds;
+  return saves;
 }
 
 std::string share_of_what(const RunDirectory& run) {

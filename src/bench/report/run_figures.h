@@ -23,6 +23,15 @@ RunFigures figures_of(const RunDirectory& run);
 // The middle of the finite values; the first tenth of the steps (warm-up) does not count.
 double median_of(const RunDirectory& run, double StepRecord::* column);
 
+// What saving cost, over all processes of the run.
+struct SaveFigures {
+  size_t num_saves = 0;
+  double stall_seconds = kNoNumber;  // training waited, in all
+  double stall_share = kNoNumber;    // of the run's time
+  double write_seconds = kNoNumber;  // median
+};
+SaveFigures saves_of(const RunDirectory& run);
+
 // What the run's mfu is a share of: "of the published peak", "of the measured matrix-product rate",
 // or "of peak compute" where the log does not say which.
 std::string share_of_what(const RunDirectory& run);

@@ -173,11 +173,11 @@ Section numbers_section(const std::vector<RunDirectory>& runs,
   return {
       "numbers", "Numbers",
       fmt::format(
-          R"(<section id="numbers" aria-labelledby="numbers-title"><div class="section-head"><h2 id="numbers-title">Numbers</h2></div>{}<div class="card">{}</div></section>)",
+          R"(<section id="numbers" aria-labelledby="numbers-title"><div class="section-head"><h2 id="numbers-title">Numbers</h2></div>{}{}</section>)",
           links.empty()
               ? ""
               : fmt::format(R"(<ul class="downloads" aria-label="CSV files">{}</ul>)", links),
-          html),
+          html.empty() ? "" : fmt::format(R"(<div class="card">{}</div>)", html)),
       0};
 }
 

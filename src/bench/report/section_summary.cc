@@ -28,13 +28,6 @@ std::string against_baseline(const ProbeGroup& group, int run) {
                      escape_html(baseline->name), format_share(baseline->top1));
 }
 
-std::string tile(const std::string& label, const std::string& value, const std::string& note,
-                 bool leads = false) {
-  return fmt::format(
-      R"(<div class="tile{}"><div class="label">{}</div><div class="value">{}</div><div class="note">{}</div></div>)",
-      leads ? " lead-tile" : "", label, value, note);
-}
-
 std::string model_note(const Json& model) {
   std::string note;
   const auto add = [&note](const std::string& part) { note += (note.empty() ? "" : ", ") + part; };
@@ -249,8 +242,16 @@ std::string notices(const std::vector<RunDirectory>& runs) {
 
 }  // namespace
 
+std::string tile(const std::string& label, const std::string& value, const std::string& note,
+                 bool leads) {
+  return fmt::format(
+      R"(<div class="tile{}"><div class="label">{}</div><div class="value">{}</div><div class="note">{}</div></div>)",
+      leads ? " lead-tile" : "", label, value, note);
+}
+
 Section summary_section(const std::vector<RunDirectory>& runs,
                         const std::vector<ProbeGroup>& groups) {
+  if (runs.empty()) return {"summary", "Summary", "", 0};
   std::string html = runs.size() == 1 ? tiles(runs.front(), groups) : comparison(runs, groups);
   html += notices(runs);
   std::string cards;

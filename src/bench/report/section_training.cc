@@ -64,6 +64,24 @@ std::string mfu_note(const std::vector<RunDirectory>& runs) {
   return (median.empty() ? "" : median + " ") + *shares.begin();
 }
 
+// What the saves of each run cost; empty where no log says it.
+std::string saves_card(const std::vector<RunDirectory>& runs) {
+  std::string rows;
+  for (const RunDirectory& run : runs) {
+    const SaveFigures saves = saves_of(run);
+    if (std::isnan(saves.stall_seconds) && std::isnan(saves.write_seconds)) continue;
+    rows += fmt::format(
+        R"(<tr><th scope="row" class="wrap">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>)",
+        escape_html(run.name), format_count(static_cast<double>(saves.num_saves)),
+        format_seconds(saves.stall_seconds), format_share(saves.stall_share),
+        format_seconds(saves.write_seconds));
+  }
+  if (rows.empty()) return {};
+  return fmt::format(
+      R"(<div class="card wide"><div class="card-head"><h3>Saving checkpoints</h3><p>waited: training stood still for a save; writing may go on beside the steps</p></div><div class="table-wrap" tabindex="0" role="region" aria-label="What saving cost"><table class="wrap-head"><thead><tr><th scope="col">Run</th><th scope="col">Saves</th><th scope="col">Waited</th><th scope="col">Of the time</th><th scope="col">Median write</th></tr></thead><tbody>{}</tbody></table></div></div>)",
+      rows);
+}
+
 std::string controls() {
   return R"(<div class="controls">
 <div class="segmented" role="group" aria-label="Horizontal axis"><button type="button" data-axis="step" aria-pressed="true">Steps</button><button type="button" data-axis="epoch" aria-pressed="false">Epochs</button><button type="button" data-axis="minutes" aria-pressed="false">Time</button></div>
@@ -97,7 +115,8 @@ Section training_section(const std::vector<RunDirectory>& runs) {
     }
   }
   Section section{"training", "Training", "", static_cast<int>(present.size())};
-  if (present.empty()) return section;
+  const std::string saves = saves_card(runs);
+  if (present.empty() && saves.empty()) return section;
 
   std::string figures;
   size_t num_narrow = 0;
@@ -114,7 +133,7 @@ Section training_section(const std::vector<RunDirectory>& runs) {
   }
   section.html = fmt::format(
       R"(<section id="training" aria-labelledby="training-title"><div class="section-head"><h2 id="training-title">Training</h2>{}</div><div class="grid">{}</div></section>)",
-      controls(), figures);
+      present.empty() ? "" : controls(), figures + saves);
   return section;
 }
 

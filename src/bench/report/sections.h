@@ -24,9 +24,16 @@ struct Section {
   int num_charts = 0;
 };
 
+// A figure in a box. All texts are HTML.
+std::string tile(const std::string& label, const std::string& value, const std::string& note,
+                 bool leads = false);
+
+// No runs leave it out.
 Section summary_section(const std::vector<RunDirectory>& runs,
                         const std::vector<ProbeGroup>& groups);
 Section training_section(const std::vector<RunDirectory>& runs);
+// Of directories with a sweep.
+Section sweep_section(const std::vector<RunDirectory>& sweeps);
 Section pictures_section(const std::vector<RunDirectory>& runs);
 Section probe_section(const std::vector<ProbeGroup>& groups);
 Section numbers_section(const std::vector<RunDirectory>& runs,

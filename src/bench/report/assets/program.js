@@ -108,8 +108,10 @@
   function memoryUnit() {
     const most = Math.max(...data.runs.flatMap((run) =>
       ['peak_bytes', 'allocated_bytes'].flatMap((key) => (run.series[key] ? run.series[key].y : [0]))));
-    return most >= 2 ** 30 ? {name: 'GiB', bytes: 2 ** 30} : {name: 'MiB', bytes: 2 ** 20};
+    return unitFor(most);
   }
+
+  const unitFor = (most) => (most >= 2 ** 30 ? {name: 'GiB', bytes: 2 ** 30} : {name: 'MiB', bytes: 2 ** 20});
 
   // A baseline has the same dash in all charts of its data set.
   function baselineDash(group, name) {
@@ -124,6 +126,53 @@
     const probe = group.probes[index];
     const isAlone = data.runs.length === 1;
     return seriesColor(isAlone ? index : probe.run);
+  }
+
+  // --- Sweeps: strategies over numbers of ranks -----------------------------------------------------
+
+  const sweepSymbol = (index) => ['circle', 'diamond', 'square'][Math.floor(index / 8) % 3];
+
+  // [{ranks: 1, rate: 61, ...}] of a case, whose columns are arrays.
+  const sweepPoints = (entry) => entry.ranks.map((_, i) =>
+    Object.fromEntries(Object.entries(entry).filter(([key]) => key !== 'name').map(([key, values]) => [key, values[i]])));
+
+  // From the least to the most images per second over repeats.
+  function rateRange(points) {
+    const reach = (ends, sign) =>
+      points.map((point) => (point[ends] === null ? 0 : Math.max(0, sign * (point[ends] - point.rate))));
+    return {type: 'data', symmetric: false, array: reach('maximum', 1), arrayminus: reach('minimum', -1), thickness: 1.2, width: 4};
+  }
+
+  // Ticks of a logarithmic axis with whole numbers as labels; plotly writes 2 and 5 for 200 and 500.
+  function decadeTicks(values) {
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const steps = high / low > 2000 ? [1] : [1, 2, 5];
+    const ticks = [];
+    for (let power = Math.floor(Math.log10(low)) - 1; 10 ** power <= high; ++power) {
+      for (const step of steps) {
+        const tick = Number((step + 'e' + power));
+        if (tick > low / 2 && tick < high * 2) ticks.push(tick);
+      }
+    }
+    return {tickvals: ticks, ticktext: ticks.map((tick) => tick.toLocaleString('en-US'))};
+  }
+
+  // For each number of ranks a bar of each case, with what `styleOf` makes of its points.
+  function sweepBars(sweep, title, valueOf, styleOf) {
+    const traces = [];
+    sweep.cases.forEach((entry, c) => {
+      const points = sweepPoints(entry).filter((point) => valueOf(point) !== null);
+      if (!points.length) return;
+      traces.push(merged({
+        type: 'bar', name: plain(entry.name), offsetgroup: String(c), legendgroup: String(c),
+        x: points.map((point) => point.ranks), y: points.map(valueOf), marker: {color: seriesColor(c)},
+      }, styleOf(points)));
+    });
+    return {traces, layout: {
+      barmode: 'group', bargap: new Set(traces.flatMap((trace) => trace.x)).size === 1 ? 0.6 : 0.25, showlegend: true,
+      xaxis: {title: {text: 'ranks'}, type: 'category', categoryorder: 'array', categoryarray: sweep.ranks, dtick: 1},
+      yaxis: {title: {text: title}, rangemode: 'tozero'},
+    }};
   }
 
   const builders = {
@@ -220,6 +269,55 @@
         xaxis: {title: {text: 'labelled images for each class'}, type: 'log', tickvals: ticks, ticktext: ticks.map(String)},
         yaxis: {title: {text: 'top-1, %'}}, showlegend: true,
       }};
+    },
+
+    // Images per second over ranks; bars where there is one number of ranks only.
+    sweep_rate: ({sweep: index}) => {
+      const sweep = data.sweeps[index];
+      if (sweep.ranks.length === 1) {
+        return sweepBars(sweep, 'images / s', (point) => point.rate, (points) => ({error_y: {...rateRange(points), color: color('text')}, hovertemplate: '%{y:,.4~g}'}));
+      }
+      const traces = [];
+      sweep.cases.forEach((entry, c) => {
+        const points = sweepPoints(entry).filter((point) => point.rate !== null);
+        if (!points.length) return;
+        traces.push(line(entry.name, points.map((point) => point.ranks), points.map((point) => point.rate), {
+          mode: 'lines+markers', line: {color: seriesColor(c), width: 2.4}, marker: {size: 7, symbol: sweepSymbol(c)},
+          error_y: rateRange(points), hovertemplate: '%{y:,.4~g}',
+        }));
+      });
+      const ends = sweep.ranks.filter((ranks) => ranks >= sweep.ideal.from);
+      if (ends.length > 1) {
+        traces.push(line('ideal', ends, ends.map((ranks) => sweep.ideal.rate * ranks / sweep.ideal.from), {
+          mode: 'lines', line: {color: color('muted'), width: 1.8, dash: 'dash'}, hovertemplate: '%{y:,.4~g}',
+        }));
+      }
+      const isLog = sweep.ranks.length > 2;
+      return {traces, layout: {
+        xaxis: {title: {text: 'ranks'}, type: isLog ? 'log' : 'linear', tickvals: sweep.ranks, ticktext: sweep.ranks.map(String)},
+        yaxis: {title: {text: 'images / s'}, ...(isLog ? {type: 'log', ...decadeTicks(traces.flatMap((trace) => trace.y))} : {rangemode: 'tozero'})},
+        showlegend: true,
+      }};
+    },
+
+    sweep_memory: ({sweep: index}) => {
+      const sweep = data.sweeps[index];
+      const unit = unitFor(Math.max(...sweep.cases.flatMap((entry) => entry.memory)));
+      return sweepBars(sweep, unit.name, (point) => (point.memory === null ? null : point.memory / unit.bytes),
+        () => ({hovertemplate: '%{y:.3~f} ' + unit.name}));
+    },
+
+    // Waiting for other ranks, and on top of it, hatched, for data.
+    sweep_wait: ({sweep: index}) => {
+      const sweep = data.sweeps[index];
+      const share = (value) => (value === null ? null : 100 * value);
+      const ranks = sweepBars(sweep, '% of the step', (point) => share(point.communication), () => ({hovertemplate: '%{y:.1f} % for ranks'}));
+      const wait = sweepBars(sweep, '% of the step', (point) => share(point.data), (points) => ({
+        marker: {pattern: {shape: '/', size: 5, solidity: 0.35}}, base: points.map((point) => share(point.communication) || 0),
+        customdata: points.map((point) => share(point.data)), hovertemplate: '%{customdata:.1f} % for data',
+      }));
+      for (const trace of wait.traces) trace.showlegend = !ranks.traces.some((other) => other.legendgroup === trace.legendgroup);
+      return {traces: ranks.traces.concat(wait.traces), layout: ranks.layout};
     },
 
     confusion: ({group: groupIndex, probe: probeIndex}, element) => {
