@@ -47,7 +47,7 @@ class Call {
     whole_.copy_(ramp + static_cast<double>(group.rank()));
     part_.fill_(static_cast<double>(group.rank()));
     run(group);
-    const at::Tensor sum = ramp * static_cast<double>(p) + static_cast<double>(p * (p - 1) / 2);
+    const at::Tensor sum = ramp * static_cast<double>(p) + static_cast<double>(p * (p - 1)) / 2;
     bool is_right = false;
     if (collective_ == "all_gather") {
       is_right = whole_.equal(ranks);
