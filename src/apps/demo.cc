@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cstdlib>
 
 #include "apps/commands.h"
@@ -9,6 +8,7 @@
 #include "apps/recipes.h"
 #include "apps/reconstruct.h"
 #include "bench/report/report.h"
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/hash.h"
@@ -82,7 +82,7 @@ ProbeCommandOptions probe_options(const DemoOptions& options, const fs::path& ch
 }  // namespace
 
 Outcome run_demo(const CommandSyntax& syntax, const Words& words) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   DemoOptions options;
   FieldTable fields = make_field_table(options);
   fields.apply_toml(find_recipe("demo").toml, "demo");
@@ -123,15 +123,14 @@ Outcome run_demo(const CommandSyntax& syntax, const Words& words) {
   report.title = "swath demo: land cover from Blue Marble";
   const Json page = bench::write_report({directory}, report);
 
-  outcome.json = {
-      {"top1", measured.at("top1")},
-      {"baselines", measured.at("baselines")},
-      {"report", page.at("report")},
-      {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()},
-      {"output", directory.string()},
-      {"pretraining", trained},
-      {"probe", measured},
-      {"chips", cut}};
+  outcome.json = {{"top1", measured.at("top1")},
+                  {"baselines", measured.at("baselines")},
+                  {"report", page.at("report")},
+                  {"seconds", seconds_since(start)},
+                  {"output", directory.string()},
+                  {"pretraining", trained},
+                  {"probe", measured},
+                  {"chips", cut}};
   outcome.text = fmt::format("Open {} in a browser.", page.at("report").get<std::string>());
   return outcome;
 }

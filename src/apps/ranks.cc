@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <exception>
 #include <functional>
@@ -69,13 +68,7 @@ std::string Ranks::from_lead(const std::string& text, const std::string& what) {
 }
 
 void Ranks::demand_equal(const std::string& text, const std::string& what) {
-  if (!groups_) return;
-  const std::vector<int64_t> different =
-      sharding::ranks_that_differ(*everyone_, device_, text, "comparing " + what);
-  if (different.empty()) return;
-  throw UsageError(
-      fmt::format("{} of rank {} differ from those of rank 0.", what, fmt::join(different, ", ")),
-      "start every rank with the same command, files and program.");
+  if (groups_) sharding::demand_equal(*everyone_, device_, text, what);
 }
 
 void Ranks::on_lead(const std::string& what, const std::function<void()>& work) {

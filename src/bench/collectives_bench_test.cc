@@ -5,48 +5,21 @@
 #include <mutex>
 
 #include "core/error.h"
+#include "sharding/forwarding_groups.h"
 #include "sharding/thread_groups.h"
 
 namespace swath::bench {
 namespace {
 
-// Groups whose reductions lose the last rank's values.
-class LossyGroups : public sharding::ProcessGroups {
+// Reductions lose the last rank's values.
+class LossyCommunicator : public sharding::ForwardingCommunicator {
  public:
-  explicit LossyGroups(sharding::ProcessGroups& real) : real_(real) {}
-  int64_t rank() const override { return real_.rank(); }
-  int64_t world_size() const override { return real_.world_size(); }
-  std::string name() const override { return "lossy"; }
-  std::unique_ptr<sharding::Communicator> make_group(const std::vector<int64_t>& global_ranks,
-                                                     const std::string& name) override {
-    return std::make_unique<Lossy>(real_.make_group(global_ranks, name));
+  using ForwardingCommunicator::ForwardingCommunicator;
+  void reduce_scatter(const at::Tensor& part, const at::Tensor& whole,
+                      const std::string& label) override {
+    if (rank() == size() - 1) whole.zero_();
+    ForwardingCommunicator::reduce_scatter(part, whole, label);
   }
-
- private:
-  class Lossy : public sharding::Communicator {
-   public:
-    explicit Lossy(std::unique_ptr<sharding::Communicator> real)
-        : Communicator(real->rank(), real->global_ranks()), real_(std::move(real)) {}
-    void all_gather(const at::Tensor& whole, const at::Tensor& part,
-                    const std::string& label) override {
-      real_->all_gather(whole, part, label);
-    }
-    void reduce_scatter(const at::Tensor& part, const at::Tensor& whole,
-                        const std::string& label) override {
-      if (rank() == size() - 1) whole.zero_();
-      real_->reduce_scatter(part, whole, label);
-    }
-    void all_reduce(const at::Tensor& values, const std::string& label) override {
-      real_->all_reduce(values, label);
-    }
-    void broadcast(const at::Tensor& values, int64_t root, const std::string& label) override {
-      real_->broadcast(values, root, label);
-    }
-
-   private:
-    std::unique_ptr<sharding::Communicator> real_;
-  };
-  sharding::ProcessGroups& real_;
 };
 
 CollectivesBenchOptions quick_options() {
@@ -96,7 +69,9 @@ TEST(CollectivesBench, TimesNothingThatIsWrong) {
   sharding::ThreadHub hub(2);
   try {
     sharding::run_ranks(hub, [&](sharding::ProcessGroups& groups) {
-      LossyGroups lossy(groups);
+      sharding::ForwardingGroups lossy(groups, [](auto group, const std::string&) {
+        return std::make_unique<LossyCommunicator>(std::move(group));
+      });
       bench_collectives(quick_options(), at::kCPU, lossy, nullptr);
     });
     FAIL() << "a sum without the last rank was timed";

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 
 #include "bench/peer_process.h"
@@ -45,7 +44,7 @@ double images_per_second(data::Loader& loader, double seconds) {
   int64_t images = 0;
   const auto start = Clock::now();
   double elapsed = 0;
-  while ((elapsed = std::chrono::duration<double>(Clock::now() - start).count()) < seconds) {
+  while ((elapsed = seconds_since(start)) < seconds) {
     stop_if_interrupted("bench io");
     images += loader.next().size();
   }

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <torch/torch.h>
 
-#include <chrono>
 #include <cmath>
 
 #include "bench/spread.h"
@@ -17,42 +16,10 @@
 #include "models/registry.h"
 #include "models/vit_spec.h"
 #include "ops/backend.h"
-#include "sharding/local_parameters.h"
 #include "sharding/sharded_parameters.h"
+#include "train/hold_parameters.h"
 
 namespace swath::bench {
-namespace {
-
-bool is_sharded(const sharding::ProcessGroups* groups) {
-  return groups != nullptr && groups->world_size() > 1;
-}
-
-std::unique_ptr<sharding::Parameters> make_parameters(const StepBenchOptions& options,
-                                                      models::Objective& objective,
-                                                      c10::Device device,
-                                                      sharding::ProcessGroups* groups) {
-  const at::ScalarType precision = select_precision(options.precision, device);
-  const auto rules = [](const std::string& name, at::IntArrayRef shape) {
-    return sharding::ParameterRule{optim::is_decayed(name, shape), 1.0};
-  };
-  if (!is_sharded(groups)) {
-    objective.module().to(device);
-    sharding::LocalParameters::Options held;
-    held.compute_dtype = precision;
-    held.activation_checkpointing = options.activation_checkpointing;
-    return std::make_unique<sharding::LocalParameters>(objective.module(), held, rules);
-  }
-  sharding::ShardedOptions sharded = sharding::sharded_options(options.sharding, precision, device);
-  sharded.activation_checkpointing = options.activation_checkpointing;
-  return std::make_unique<sharding::ShardedParameters>(
-      objective.module(), objective.spec(),
-      make_strategy(options.sharding.strategy, groups->world_size()), *groups, sharded, rules,
-      [&](const std::string& name, const at::Tensor& values) {
-        objective.initialize(name, values);
-      });
-}
-
-}  // namespace
 
 std::shared_ptr<models::Objective> make_workload(const StepBenchOptions& options,
                                                  models::Weights weights) {
@@ -70,10 +37,13 @@ ModelSpec spec_of(const StepBenchOptions& options) {
 
 Subject::Subject(const StepBenchOptions& options, c10::Device device,
                  sharding::ProcessGroups* groups)
-    : objective(make_workload(
-          options, is_sharded(groups) ? models::Weights::kLater : models::Weights::kInitialized)) {
+    : objective(make_workload(options, train::is_sharded(groups) ? models::Weights::kLater
+                                                                 : models::Weights::kInitialized)) {
   objective->module().train();
-  parameters = make_parameters(options, *objective, device, groups);
+  parameters = train::hold_parameters(
+      *objective,
+      {select_precision(options.precision, device), device, 1, options.activation_checkpointing},
+      options.sharding, groups);
   optimizer = std::make_unique<optim::AdamW>(&parameters->views(), optim::AdamWOptions{});
   step = std::make_unique<train::TrainStep>(*objective, *parameters, *optimizer,
                                             train::TrainStep::Options{});
@@ -129,7 +99,7 @@ Block run_block(Subject& subject, const std::function<Batch()>& next_batch, int6
     const auto start = Clock::now();
     measured.push_back(subject.step->run(next_batch, kBenchLearningRate).measured);
     synchronize(device);
-    block.seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    block.seconds.push_back(seconds_since(start));
   }
   for (const at::Tensor& step : measured) {
     block.losses.push_back(step[0].item<double>());

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <limits>
@@ -18,6 +17,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/random.h"
 
@@ -372,11 +372,10 @@ class Loader::Workers {
     Slot& slot = slot_of(batch);
     const auto is_done = [&] { return slot.done_batch.load(std::memory_order_acquire) == batch; };
     if (!is_done()) {
-      const auto begin = std::chrono::steady_clock::now();
+      const auto begin = Clock::now();
       std::unique_lock lock(mutex_);
       done_.wait(lock, is_done);
-      wait_seconds_ +=
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      wait_seconds_ += seconds_since(begin);
     }
     if (slot.error) std::rethrow_exception(slot.error);
   }

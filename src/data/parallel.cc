@@ -11,14 +11,13 @@
 #include <thread>
 #include <vector>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/log.h"
 
 namespace swath::data {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 void report(std::string_view what, int64_t done, int64_t count, Clock::time_point* last_report) {
   const Clock::time_point now = Clock::now();

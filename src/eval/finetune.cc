@@ -3,9 +3,9 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
+#include "core/clock.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/log.h"
@@ -175,10 +175,7 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
   LinearProbeResult result;
   result.steps_per_epoch = steps_per_epoch;
   int64_t steps = 0;
-  const auto start = std::chrono::steady_clock::now();
-  const auto seconds = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
+  const auto start = Clock::now();
   classifier.module().train();
   for (int64_t epoch = 0; epoch < options.epochs && !result.ended_early; ++epoch) {
     ProbeEpoch record;
@@ -218,7 +215,8 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
       log_info(fmt::format("finetune: epoch {} of {}: loss {:.4f}, test top-1 {:.4f}.",
                            record.epoch, options.epochs, record.train_loss, record.top1));
     }
-    result.ended_early = options.max_minutes > 0 && seconds() > 60 * options.max_minutes &&
+    result.ended_early = options.max_minutes > 0 &&
+                         seconds_since(start) > 60 * options.max_minutes &&
                          record.epoch < options.epochs;
   }
   end_progress();
@@ -232,7 +230,7 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
   report["class_names"] = class_names;
   report["trained_parameters"] = trained_parameters;
   report["steps"] = steps;
-  report["seconds"] = seconds();
+  report["seconds"] = seconds_since(start);
   return report;
 }
 

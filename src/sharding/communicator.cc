@@ -31,20 +31,23 @@ std::string broadcast_text(Communicator& communicator, c10::Device device, const
   return {first, first + bytes.numel()};
 }
 
-std::vector<int64_t> ranks_that_differ(Communicator& communicator, c10::Device device,
-                                       const std::string& text, const std::string& label) {
+void demand_equal(Communicator& communicator, c10::Device device, const std::string& text,
+                  const std::string& what) {
   const at::Tensor own =
       at::full({1}, static_cast<int64_t>(xxh3(text)), at::TensorOptions(at::kLong).device(device));
   // Filled with this member's, as one that poses as a member of many hears of no other.
   at::Tensor all = own.repeat({communicator.size()});
-  communicator.all_gather(all, own, label);
+  communicator.all_gather(all, own, "comparing " + what);
   all = all.cpu();
   std::vector<int64_t> different;
   for (int64_t place = 0; place < communicator.size(); ++place) {
     if (all[place].item<int64_t>() == all[0].item<int64_t>()) continue;
     different.push_back(communicator.global_ranks()[static_cast<size_t>(place)]);
   }
-  return different;
+  if (different.empty()) return;
+  throw UsageError(fmt::format("{} of rank {} differ from those of rank {}.", what,
+                               fmt::join(different, ", "), communicator.global_ranks().front()),
+                   "start every rank with the same command, files and program.");
 }
 
 int64_t place_in_group(const std::vector<int64_t>& global_ranks, int64_t rank) {

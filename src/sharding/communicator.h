@@ -76,9 +76,10 @@ class ProcessGroups {
 std::string broadcast_text(Communicator& communicator, c10::Device device, const std::string& text,
                            int64_t root, const std::string& label);
 
-// The members, as global ranks, whose text differs from the first member's: the same on all.
-std::vector<int64_t> ranks_that_differ(Communicator& communicator, c10::Device device,
-                                       const std::string& text, const std::string& label);
+// Throws UsageError on all members when their texts differ, naming the ranks; `what` is plural
+// ("the settings").
+void demand_equal(Communicator& communicator, c10::Device device, const std::string& text,
+                  const std::string& what);
 
 // The place of `rank` among `global_ranks`. Throws Error when it is not there.
 int64_t place_in_group(const std::vector<int64_t>& global_ranks, int64_t rank);

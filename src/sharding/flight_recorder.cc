@@ -3,17 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <mutex>
 #include <vector>
 
+#include "core/clock.h"
 #include "core/files.h"
 #include "core/json.h"
 
 namespace swath::sharding {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 struct Entry {
   uint64_t number = 0;
@@ -32,7 +30,7 @@ struct FlightRecorder::State {
   std::vector<Entry> ring;
   uint64_t next = 0;
 
-  double now() const { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+  double now() const { return seconds_since(begin); }
   // Those still in the ring, oldest first.
   std::vector<Entry> entries() const {
     const uint64_t first = next > ring.size() ? next - ring.size() : 0;

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <c10/core/StreamGuard.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/utils/lambda_post_hook.h>
 #include <torch/csrc/autograd/variable.h>
@@ -320,12 +319,7 @@ class ShardedParameters::Engine final : public UnitRunner {
       hashes += fmt::format(
           "{:016x} ", xxh3({static_cast<const char*>(values.const_data_ptr()), values.nbytes()}));
     }
-    const std::vector<int64_t> different =
-        ranks_that_differ(*replicas_, options_.device, hashes, "comparing the initial weights");
-    if (different.empty()) return;
-    throw UsageError(fmt::format("the initial weights of rank {} differ from those of rank {}.",
-                                 fmt::join(different, ", "), replicas_->global_ranks().front()),
-                     "start every rank with the same command, files and program.");
+    demand_equal(*replicas_, options_.device, hashes, "the initial weights");
   }
 
   void make_views() {

@@ -79,6 +79,15 @@ inline ToyOutcome train_with(const ToyCase& c, const WrapGroups& wrap = {},
   return outcome;
 }
 
+// `whole`, with what this rank holds in its place: for a rank that checks its own part.
+inline std::map<std::string, at::Tensor> with_own_part(
+    Parameters& parameters, const std::map<std::string, at::Tensor>& whole) {
+  std::map<std::string, at::Tensor> values;
+  for (const auto& [name, of_whole] : whole) values[name] = of_whole.clone();
+  collect_toy(parameters, values);
+  return values;
+}
+
 // The largest difference of a loss or a parameter, relative to the largest value beside it.
 inline double difference_of(const ToyOutcome& found, const ToyOutcome& expected) {
   if (found.losses.size() != expected.losses.size() ||

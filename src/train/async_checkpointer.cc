@@ -10,8 +10,6 @@
 #include "core/tensor/device.h"
 
 namespace swath::train {
-namespace {}  // namespace
-
 AsyncCheckpointer::AsyncCheckpointer(CheckpointRanks ranks,
                                      std::function<void(int64_t step)> after_publishing)
     : ranks_(std::move(ranks)), after_publishing_(std::move(after_publishing)) {}

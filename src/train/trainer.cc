@@ -18,8 +18,7 @@
 #include "core/log.h"
 #include "core/tensor/device.h"
 #include "core/tensor/memory.h"
-#include "sharding/local_parameters.h"
-#include "sharding/sharded_parameters.h"
+#include "train/hold_parameters.h"
 
 namespace swath::train {
 namespace {
@@ -31,20 +30,6 @@ double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
   return values[values.size() / 2];
-}
-
-std::unique_ptr<sharding::Parameters> make_sharded_parameters(
-    models::Objective& objective, const TrainOptions& train,
-    const sharding::ShardingOptions& sharding, at::ScalarType precision, c10::Device device,
-    sharding::ProcessGroups& groups, const sharding::ParameterRules& rules) {
-  sharding::ShardedOptions options = sharding::sharded_options(sharding, precision, device);
-  options.accumulation = train.accumulation;
-  options.activation_checkpointing = train.activation_checkpointing;
-  return std::make_unique<sharding::ShardedParameters>(
-      objective.module(), objective.spec(), make_strategy(sharding.strategy, groups.world_size()),
-      groups, options, rules, [&](const std::string& name, const at::Tensor& values) {
-        objective.initialize(name, values);
-      });
 }
 
 // Ranks that agree through `group` (null: a single one). On a GPU a thread beside the training
@@ -71,10 +56,6 @@ std::optional<c10::Stream> new_stream(c10::Device device) {
   if (device.is_cpu()) return std::nullopt;
   return c10::impl::VirtualGuardImpl(device.type())
       .getStreamFromGlobalPool(device, /*isHighPriority=*/false);
-}
-
-sharding::ParameterRule default_rule(const std::string& name, at::IntArrayRef shape) {
-  return {optim::is_decayed(name, shape), 1.0};
 }
 
 }  // namespace
@@ -162,21 +143,14 @@ Trainer::Trainer(models::Objective& objective, data::Loader& loader, TrainOption
       device_(device),
       directory_(std::move(directory)) {
   const at::ScalarType precision = select_precision(train_.precision, device_);
-  const sharding::ParameterRules decided = rules ? rules : sharding::ParameterRules(default_rule);
-  if (groups != nullptr && groups->world_size() > 1) {
+  if (is_sharded(groups)) {
     agreement_ = groups->make_world_group("agreement");
     if (train_.async_checkpoint) agreement_of_saves_ = groups->make_world_group("checkpoints");
-    parameters_ =
-        make_sharded_parameters(objective_, train_, sharding, precision, device_, *groups, decided);
     parallelism_ = to_text(make_strategy(sharding.strategy, groups->world_size()));
-  } else {
-    objective_.module().to(device_);
-    sharding::LocalParameters::Options held;
-    held.compute_dtype = precision;
-    held.accumulation = train_.accumulation;
-    held.activation_checkpointing = train_.activation_checkpointing;
-    parameters_ = std::make_unique<sharding::LocalParameters>(objective_.module(), held, decided);
   }
+  parameters_ = hold_parameters(
+      objective_, {precision, device_, train_.accumulation, train_.activation_checkpointing},
+      sharding, groups, rules);
   optimizer_ = std::make_unique<optim::AdamW>(&parameters_->views(), optim_.adamw);
   step_ = std::make_unique<TrainStep>(
       objective_, *parameters_, *optimizer_,

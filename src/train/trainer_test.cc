@@ -16,6 +16,7 @@
 #include "core/files.h"
 #include "core/interrupt.h"
 #include "core/random.h"
+#include "sharding/forwarding_groups.h"
 #include "sharding/thread_groups.h"
 #include "train/line_objective.h"
 
@@ -60,49 +61,20 @@ class PixelDataset : public data::Dataset {
   std::vector<std::string> no_classes_;
 };
 
-// A rank's groups, where sums of the writing thread wait for a gate.
-class GatedGroups : public sharding::ProcessGroups {
+// Sums wait for a gate.
+class GatedCommunicator : public sharding::ForwardingCommunicator {
  public:
-  GatedGroups(sharding::ProcessGroups& real, std::latch& gate) : real_(real), gate_(gate) {}
-  int64_t rank() const override { return real_.rank(); }
-  int64_t world_size() const override { return real_.world_size(); }
-  std::string name() const override { return real_.name(); }
-  std::unique_ptr<sharding::Communicator> make_group(const std::vector<int64_t>& global_ranks,
-                                                     const std::string& name) override {
-    std::unique_ptr<sharding::Communicator> group = real_.make_group(global_ranks, name);
-    if (name != "checkpoints") return group;
-    return std::make_unique<Gated>(std::move(group), gate_);
+  GatedCommunicator(std::unique_ptr<sharding::Communicator> real, std::latch& gate)
+      : ForwardingCommunicator(std::move(real)), gate_(gate) {}
+  void all_reduce(const at::Tensor& values, const std::string& label) override {
+    for (int i = 0; i < 3000 && !gate_.try_wait(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    if (!gate_.try_wait()) throw Error("training did not go on while a save was under way.");
+    ForwardingCommunicator::all_reduce(values, label);
   }
 
  private:
-  class Gated : public sharding::Communicator {
-   public:
-    Gated(std::unique_ptr<sharding::Communicator> real, std::latch& gate)
-        : Communicator(real->rank(), real->global_ranks()), real_(std::move(real)), gate_(gate) {}
-    void all_gather(const at::Tensor& whole, const at::Tensor& part,
-                    const std::string& label) override {
-      real_->all_gather(whole, part, label);
-    }
-    void reduce_scatter(const at::Tensor& part, const at::Tensor& whole,
-                        const std::string& label) override {
-      real_->reduce_scatter(part, whole, label);
-    }
-    void all_reduce(const at::Tensor& values, const std::string& label) override {
-      for (int i = 0; i < 3000 && !gate_.try_wait(); ++i) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      }
-      if (!gate_.try_wait()) throw Error("training did not go on while a save was under way.");
-      real_->all_reduce(values, label);
-    }
-    void broadcast(const at::Tensor& values, int64_t root, const std::string& label) override {
-      real_->broadcast(values, root, label);
-    }
-
-   private:
-    std::unique_ptr<sharding::Communicator> real_;
-    std::latch& gate_;
-  };
-  sharding::ProcessGroups& real_;
   std::latch& gate_;
 };
 
@@ -463,7 +435,14 @@ TEST_F(TrainerRuns, SavesOfRanksBesideTheTrainingAreTheSameBytes) {
     sharding::ThreadHub hub(2);
     sharding::run_ranks(hub, [&](sharding::ProcessGroups& real) {
       std::latch gate(1);
-      GatedGroups groups(real, gate);
+      // Those of the writing thread alone.
+      sharding::ForwardingGroups groups(
+          real,
+          [&](std::unique_ptr<sharding::Communicator> group,
+              const std::string& name) -> std::unique_ptr<sharding::Communicator> {
+            if (name != "checkpoints") return group;
+            return std::make_unique<GatedCommunicator>(std::move(group), gate);
+          });
       Training run(directory, options, 40, &groups);
       run.objective.before_call = [&](int64_t call) {
         if (call == 7) gate.count_down();

@@ -227,11 +227,7 @@ std::string notices(const std::vector<RunDirectory>& runs) {
     warnings.insert(warnings.end(), run.warnings.begin(), run.warnings.end());
     for (const std::string& what : run.missing) missing.push_back(prefix + what);
   }
-  std::string html;
-  if (!warnings.empty()) {
-    html += fmt::format(R"(<div class="notice" role="note"><strong>Mind this</strong>{}</div>)",
-                        list_of(warnings));
-  }
+  std::string html = warnings_notice(warnings);
   if (!missing.empty()) {
     html += fmt::format(
         R"(<div class="notice quiet" role="note"><strong>Not in this report</strong>{}</div>)",
@@ -241,6 +237,12 @@ std::string notices(const std::vector<RunDirectory>& runs) {
 }
 
 }  // namespace
+
+std::string warnings_notice(const std::vector<std::string>& warnings) {
+  if (warnings.empty()) return {};
+  return fmt::format(R"(<div class="notice" role="note"><strong>Mind this</strong>{}</div>)",
+                     list_of(warnings));
+}
 
 std::string tile(const std::string& label, const std::string& value, const std::string& note,
                  bool leads) {

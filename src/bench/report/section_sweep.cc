@@ -201,17 +201,6 @@ std::string lead(const SweepTable& sweep) {
   return text;
 }
 
-// Of a directory that the summary does not show.
-std::string notice(const RunDirectory& directory) {
-  if (directory.holds_run() || directory.warnings.empty()) return {};
-  std::string items;
-  for (const std::string& warning : directory.warnings) {
-    items += fmt::format("<li>{}</li>", escape_html(warning));
-  }
-  return fmt::format(
-      R"(<div class="notice" role="note"><strong>Mind this</strong><ul>{}</ul></div>)", items);
-}
-
 std::string sweep_html(const RunDirectory& directory, size_t index, bool is_alone,
                        int& num_charts) {
   const SweepTable& sweep = directory.sweep;
@@ -227,11 +216,13 @@ std::string sweep_html(const RunDirectory& directory, size_t index, bool is_alon
         is_wide ? " wide" : "", chart.title, chart.note, leads ? " tall" : "", chart.chart, index,
         escape_html(std::string(chart.title) + ". " + chart.words));
   }
+  // The summary shows those of a run.
+  const std::string notice = directory.holds_run() ? "" : warnings_notice(directory.warnings);
   const std::string title = is_alone ? "Sweep" : "Sweep " + directory.name;
   return fmt::format(
       R"(<section{} aria-label="{}"><div class="section-head"><h2>{}</h2><p class="lead">{}</p></div>{}{}<div class="grid after-tiles">{}</div></section>)",
       index == 0 ? R"( id="sweep")" : "", escape_html(title), escape_html(title),
-      escape_html(lead(sweep)), tiles(sweep), notice(directory), cards + rows_card(sweep));
+      escape_html(lead(sweep)), tiles(sweep), notice, cards + rows_card(sweep));
 }
 
 }  // namespace

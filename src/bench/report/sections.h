@@ -28,6 +28,9 @@ struct Section {
 std::string tile(const std::string& label, const std::string& value, const std::string& note,
                  bool leads = false);
 
+// Warnings, as plain texts; no HTML for none.
+std::string warnings_notice(const std::vector<std::string>& warnings);
+
 // No runs leave it out.
 Section summary_section(const std::vector<RunDirectory>& runs,
                         const std::vector<ProbeGroup>& groups);

@@ -78,20 +78,15 @@ void group_into_cases(SweepTable& table) {
   std::stable_sort(table.rows.begin(), table.rows.end(), [](const SweepRow& a, const SweepRow& b) {
     return std::tie(a.case_index, a.ranks) < std::tie(b.case_index, b.ranks);
   });
-  std::vector<std::string> strategies(table.cases.size());
-  std::vector<bool> has_one_rank(table.cases.size());
   for (size_t r = 0; r < table.rows.size(); ++r) {
-    const SweepRow& row = table.rows[r];
-    table.cases[row.case_index].rows.push_back(r);
-    strategies[row.case_index] = row.strategy;
-    if (row.ranks == 1) has_one_rank[row.case_index] = true;
+    table.cases[table.rows[r].case_index].rows.push_back(r);
   }
   for (size_t r = 0; r < table.rows.size(); ++r) {
     if (table.rows[r].ranks != 1) continue;
-    for (size_t c = 0; c < table.cases.size(); ++c) {
-      if (strategies[c] != table.rows[r].strategy || has_one_rank[c]) continue;
-      table.cases[c].rows.insert(table.cases[c].rows.begin(), r);
-      has_one_rank[c] = true;
+    for (SweepCase& sweep_case : table.cases) {
+      const SweepRow& first = table.rows[sweep_case.rows.front()];
+      if (first.ranks == 1 || first.strategy != table.rows[r].strategy) continue;
+      sweep_case.rows.insert(sweep_case.rows.begin(), r);
     }
   }
 }
