@@ -93,6 +93,34 @@ bool read_into(const toml::node& node, std::vector<Element>* target) {
   return true;
 }
 
+// False where the text is not TOML, or not of this type. A list of numbers needs no brackets.
+template <class Target>
+bool read_value(std::string_view text, Target* target) {
+  for (const char* form : {"value = {}", "value = [{}]"}) {
+    try {
+      const toml::table document = toml::parse(fmt::format(fmt::runtime(form), text));
+      return read_into(*document.get("value"), target);
+    } catch (const toml::parse_error&) {
+    }
+  }
+  return false;
+}
+
+// `a, b` and `[a, b]`, whose texts need no quotes.
+std::vector<std::string> split_list(std::string_view text) {
+  const auto trim = [](std::string_view word) {
+    const size_t first = word.find_first_not_of(' ');
+    return first == word.npos ? std::string_view()
+                              : word.substr(first, word.find_last_not_of(' ') - first + 1);
+  };
+  text = trim(text);
+  if (text.starts_with('[') && text.ends_with(']')) text = text.substr(1, text.size() - 2);
+  std::vector<std::string> words;
+  std::stringstream stream{std::string(text)};
+  for (std::string word; std::getline(stream, word, ',');) words.emplace_back(trim(word));
+  return words;
+}
+
 // Number of single-character edits between two keys, for "did you mean".
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -197,30 +225,13 @@ std::string Field::value_text() const {
 }
 
 void Field::set(std::string_view toml_value, std::string_view origin) {
-  const auto refuse = [&] {
+  if (auto* const* text = std::get_if<std::string*>(&target_)) {
+    if (!read_value(toml_value, *text)) **text = std::string(toml_value);
+  } else if (auto* const* texts = std::get_if<std::vector<std::string>*>(&target_)) {
+    if (!read_value(toml_value, *texts)) **texts = split_list(toml_value);
+  } else if (!std::visit([&](auto* target) { return read_value(toml_value, target); }, target_)) {
     throw UsageError(
         fmt::format("{}: {} wants {}, not `{}`.", origin, key_, type_text(), toml_value));
-  };
-  const bool wants_text = std::holds_alternative<std::string*>(target_);
-  toml::table document;
-  bool is_toml = true;
-  try {
-    document = toml::parse(fmt::format("value = {}", toml_value));
-  } catch (const toml::parse_error&) {
-    is_toml = false;
-  }
-  const toml::node* node = is_toml ? document.get("value") : nullptr;
-  const bool is_quoted = node != nullptr && node->is_string();
-  if (wants_text && !is_quoted) {
-    *std::get<std::string*>(target_) = std::string(toml_value);
-  } else if (node == nullptr) {
-    auto* texts = std::get_if<std::vector<std::string>*>(&target_);
-    if (texts == nullptr) refuse();
-    (*texts)->clear();
-    std::stringstream stream{std::string(toml_value)};
-    for (std::string item; std::getline(stream, item, ',');) (*texts)->push_back(item);
-  } else if (!std::visit([&](auto* target) { return read_into(*node, target); }, target_)) {
-    refuse();
   }
   check(origin);
 }

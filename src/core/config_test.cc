@@ -102,6 +102,25 @@ TEST(Config, SettingsNeedNoQuotes) {
   EXPECT_EQ(options.optim.bands, std::vector<int64_t>{4});
 }
 
+TEST(Config, ListsNeedNoBracketsAndTheirTextsNoQuotes) {
+  OuterOptions options;
+  FieldTable fields = make_field_table(options);
+  for (const char* setting : {"optim.bands=1,2", "optim.bands=[1, 2]"}) {
+    options.optim.bands = {};
+    fields.apply_setting(setting);
+    EXPECT_EQ(options.optim.bands, (std::vector<int64_t>{1, 2})) << setting;
+  }
+  for (const char* setting : {"names=a b, true", "names=[a b,true]", "names=['a b', \"true\"]"}) {
+    options.names = {};
+    fields.apply_setting(setting);
+    EXPECT_EQ(options.names, (std::vector<std::string>{"a b", "true"})) << setting;
+  }
+  fields.apply_setting("names=2017");
+  EXPECT_EQ(options.names, std::vector<std::string>{"2017"});
+  fields.apply_setting("names=[]");
+  EXPECT_TRUE(options.names.empty());
+}
+
 TEST(Config, ErrorsNameFileLineKeyAndValue) {
   OuterOptions options;
   FieldTable fields = make_field_table(options);

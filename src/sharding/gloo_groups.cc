@@ -16,9 +16,6 @@
 namespace swath::sharding {
 namespace {
 
-// Smaller sums take fewer messages through Gloo's own algorithm.
-constexpr int64_t kRingBytes = 64 << 10;
-
 // This host's address on the way to rank 0: the interface that all ranks can reach.
 std::string own_address_towards(const std::string& host, int64_t port) {
   addrinfo hints = {};
@@ -133,13 +130,8 @@ class GlooCommunicator final : public Communicator {
   }
   void all_reduce(const at::Tensor& values, const std::string& label) override {
     guarded(label, values.nbytes(), [&] {
-      if (uses_rings_ && static_cast<int64_t>(values.nbytes()) >= kRingBytes) {
-        ring_reduce_scatter(*links_, values, rank(), size(), next_tag(values));
-        ring_all_gather(*links_, values, rank(), size(), next_tag(values));
-      } else {
-        std::vector<at::Tensor> tensors = {values};
-        group_->allreduce(tensors)->wait(timeout_);
-      }
+      std::vector<at::Tensor> tensors = {values};
+      group_->allreduce(tensors)->wait(timeout_);
     });
   }
   void broadcast(const at::Tensor& values, int64_t root, const std::string& label) override {

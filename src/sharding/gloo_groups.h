@@ -1,7 +1,7 @@
 // Groups of processes that communicate over Gloo (TCP): CPUs, and tests of what GPUs will do.
 //
-// Collectives are rings of our own over Gloo's sends and receives (see point_to_point.h); small
-// all-reduces are Gloo's.
+// All-gathers and reduce-scatters are rings of our own over Gloo's sends and receives (see
+// point_to_point.h); all-reduces and broadcasts are Gloo's, which ours would not outrun.
 //
 // When a collective fails (a rank died, hangs beyond the timeout, or does something else), every
 // rank throws Error naming the first rank that failed, or those that give no sign of life, and the
