@@ -238,6 +238,47 @@ PairedDifference paired_bootstrap(std::span<const uint8_t> a, std::span<const ui
   return result;
 }
 
+PairedDifference paired_bootstrap_balanced(std::span<const uint8_t> a, std::span<const uint8_t> b,
+                                           std::span<const int64_t> labels, int64_t num_classes,
+                                           uint64_t seed, int64_t num_resamples) {
+  if (a.size() != b.size() || a.size() != labels.size()) {
+    throw Error(fmt::format("metrics: a paired comparison of {} images with {}, {} labels.",
+                            a.size(), b.size(), labels.size()));
+  }
+  for (const int64_t label : labels) check_class(label, num_classes, "label");
+  const auto n = static_cast<int64_t>(a.size());
+  std::vector<int64_t> gained(static_cast<size_t>(num_classes));
+  std::vector<int64_t> images(static_cast<size_t>(num_classes));
+  const auto add = [&](size_t i) {
+    const auto c = static_cast<size_t>(labels[i]);
+    gained[c] += int64_t{a[i]} - int64_t{b[i]};
+    ++images[c];
+  };
+  const auto take_mean = [&] {
+    double sum = 0;
+    int64_t present = 0;
+    for (size_t c = 0; c < gained.size(); ++c) {
+      if (images[c] == 0) continue;
+      sum += static_cast<double>(gained[c]) / static_cast<double>(images[c]);
+      ++present;
+    }
+    std::fill(gained.begin(), gained.end(), 0);
+    std::fill(images.begin(), images.end(), 0);
+    return present == 0 ? 0 : sum / static_cast<double>(present);
+  };
+  PairedDifference result;
+  for (size_t i = 0; i < a.size(); ++i) add(i);
+  result.difference = take_mean();
+  std::vector<double> differences;
+  differences.reserve(static_cast<size_t>(num_resamples));
+  for (int64_t r = 0; r < num_resamples; ++r) {
+    visit_resample(n, seed, r, add);
+    differences.push_back(take_mean());
+  }
+  result.interval = percentile_interval(differences);
+  return result;
+}
+
 MeanAndSd mean_and_sd(std::span<const double> values) {
   MeanAndSd summary;
   summary.count = static_cast<int64_t>(values.size());

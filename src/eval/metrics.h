@@ -88,6 +88,12 @@ struct PairedDifference {
 };
 PairedDifference paired_bootstrap(std::span<const uint8_t> a, std::span<const uint8_t> b,
                                   uint64_t seed, int64_t num_resamples = kBootstrapResamples);
+// The same for balanced accuracy: the mean over classes of the difference of their recalls. A
+// resample that misses a class is the mean over the others.
+PairedDifference paired_bootstrap_balanced(std::span<const uint8_t> a, std::span<const uint8_t> b,
+                                           std::span<const int64_t> labels, int64_t num_classes,
+                                           uint64_t seed,
+                                           int64_t num_resamples = kBootstrapResamples);
 
 // Over split seeds: mean and sample standard deviation (n - 1; 0 for a single value). Not to be
 // mixed with a bootstrap interval, which knows nothing of the split.

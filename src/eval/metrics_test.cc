@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -104,6 +105,23 @@ TEST(Metrics, PairedBootstrapIsNarrower) {
   const Interval alone = bootstrap_interval(a, 1);
   EXPECT_LT(paired.interval.high - paired.interval.low, (alone.high - alone.low) / 2);
   EXPECT_THROW(paired_bootstrap(a, std::span(b).first(499), 1), Error);
+}
+
+// Class 0: 900 images, b misses 90 more than a; class 1: 100 images, b misses 50 more.
+TEST(Metrics, PairedBootstrapOfBalancedAccuracyWeighsClassesAlike) {
+  std::vector<uint8_t> a(1000, 1);
+  std::vector<uint8_t> b(1000, 1);
+  std::vector<int64_t> labels(1000, 0);
+  std::fill(labels.begin() + 900, labels.end(), 1);
+  std::fill(b.begin(), b.begin() + 90, 0);
+  std::fill(b.begin() + 900, b.begin() + 950, 0);
+  const PairedDifference paired = paired_bootstrap_balanced(a, b, labels, 3, 1);
+  EXPECT_NEAR(paired.difference, (0.1 + 0.5) / 2, 1e-12);                  // top-1: 0.14
+  const double half = 1.96 * std::sqrt(0.1 * 0.9 / 900 + 0.25 / 100) / 2;  // 0.05
+  EXPECT_NEAR(paired.interval.low, paired.difference - half, 0.008);
+  EXPECT_NEAR(paired.interval.high, paired.difference + half, 0.008);
+  labels[0] = 3;
+  EXPECT_THROW(paired_bootstrap_balanced(a, b, labels, 3, 1), Error);
 }
 
 TEST(Metrics, SampleStandardDeviation) {

@@ -46,6 +46,7 @@ bool contains(const std::vector<std::string>& methods, const char* method) {
 struct Measured {
   Json report;
   std::map<std::string, std::vector<uint8_t>> is_correct;
+  at::Tensor test_labels_N;
 };
 
 Measured measure_linear(TrainingFeatures& features, const FeatureSet& test,
@@ -53,7 +54,7 @@ Measured measure_linear(TrainingFeatures& features, const FeatureSet& test,
   const LinearProbeResult result =
       train_linear_probe(features, test, static_cast<int64_t>(inputs.train->class_names().size()),
                          options.linear, inputs.seed, inputs.device);
-  return {to_json(result, inputs.seed), {{"linear", result.last.is_correct}}};
+  return {to_json(result, inputs.seed), {{"linear", result.last.is_correct}}, test.labels_N};
 }
 
 // The methods that work on features computed once.
@@ -61,6 +62,7 @@ void measure_cached(const FeatureSet& train, const FeatureSet& test, const Probe
                     const std::vector<std::string>& methods,
                     const std::vector<std::string>& class_names, uint64_t seed,
                     Measured* measured) {
+  measured->test_labels_N = test.labels_N;
   const auto num_classes = static_cast<int64_t>(class_names.size());
   if (contains(methods, "logistic")) {
     measured->report["logistic"] = run_logistic(train, test, num_classes, options.logistic, seed,
@@ -303,18 +305,22 @@ void check_labels(const data::Dataset& dataset, const char* role) {
   }
 }
 
-// The difference of the two top-1 on the same images: of the first method that both have, and of
-// each by its name.
+Json to_json(const PairedDifference& paired) {
+  return {{"difference", paired.difference}, {"interval", to_json(paired.interval)}};
+}
+
+// The differences of the two top-1 and of the two balanced accuracies on the same images: of the
+// first method that both have, and of each by its name.
 Json versus(const Measured& model, const Measured& baseline,
-            const std::vector<std::string>& methods, uint64_t seed) {
+            const std::vector<std::string>& methods, int64_t num_classes, uint64_t seed) {
   Json result;
   for (const std::string& method : methods) {
     const auto ours = model.is_correct.find(method);
     const auto theirs = baseline.is_correct.find(method);
     if (ours == model.is_correct.end() || theirs == baseline.is_correct.end()) continue;
-    const PairedDifference paired = paired_bootstrap(ours->second, theirs->second, seed);
-    const Json difference = {{"difference", paired.difference},
-                             {"interval", to_json(paired.interval)}};
+    Json difference = to_json(paired_bootstrap(ours->second, theirs->second, seed));
+    difference["balanced"] = to_json(paired_bootstrap_balanced(
+        ours->second, theirs->second, as_integers(model.test_labels_N), num_classes, seed));
     if (result.is_null()) result = difference;
     result[method] = difference;
   }
@@ -480,20 +486,21 @@ Json run_probe(const ProbeInputs& inputs, const ProbeOptions& options) {
   if (!options.pixels.train_labels.empty()) report["pixels"] = measure_pixels(inputs, options);
 
   if (options.baselines) {
+    const auto num_classes = static_cast<int64_t>(inputs.train->class_names().size());
     Json baselines;
     Json differences;
     if (inputs.untrained != nullptr) {
       log_info("probe: the same encoder untrained.");
       const Measured untrained = measure_encoder(*inputs.untrained, inputs, test, options, methods);
       baselines["untrained"] = untrained.report;
-      differences["untrained"] = versus(model, untrained, methods, inputs.seed);
+      differences["untrained"] = versus(model, untrained, methods, num_classes, inputs.seed);
     }
     log_info("probe: mean and standard deviation of every band.");
     Measured statistics = measure_band_statistics(inputs, test, options, methods);
     baselines["majority_class"] = statistics.report["majority_class"];
     statistics.report.erase("majority_class");
     baselines["band_statistics"] = statistics.report;
-    differences["band_statistics"] = versus(model, statistics, methods, inputs.seed);
+    differences["band_statistics"] = versus(model, statistics, methods, num_classes, inputs.seed);
     report["baselines"] = std::move(baselines);
     report["versus"] = std::move(differences);
   }

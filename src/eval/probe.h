@@ -84,8 +84,9 @@ struct ProbeInputs {
 // Keys: top1, top5, best_top1 (of the first method), train_images, test_images, classes,
 // class_names, method, history, then the parts that were run: linear's own keys, "logistic", "knn",
 // "few_shot", "pixels"; "baselines": {"untrained": the same keys, "band_statistics": {...},
-// "majority_class"}; "versus": per baseline the paired difference of top1 with its 95 % interval,
-// of the first of linear and logistic, and of each by its name. Throws UsageError for data without
+// "majority_class"}; "versus": per baseline the paired difference of top1 with its 95 % interval
+// and under "balanced" that of balanced accuracy, of the first of linear and logistic, and of each
+// by its name. Throws UsageError for data without
 // labels, classes that differ, or bands that do not fit.
 Json run_probe(const ProbeInputs& inputs, const ProbeOptions& options);
 

@@ -137,10 +137,18 @@ Json versus_of(const Json& report) {
   for (const auto& [key, value] : object_of(report, "versus").items()) {
     const Json& interval = array_of(value, "interval");
     if (std::isnan(number_of(value, "difference")) || interval.size() != 2) continue;
-    rows.push_back({{"name", baseline_title(key)},
-                    {"difference", value["difference"]},
-                    {"low", interval[0]},
-                    {"high", interval[1]}});
+    Json row = {{"name", baseline_title(key)},
+                {"difference", value["difference"]},
+                {"low", interval[0]},
+                {"high", interval[1]}};
+    const Json& balanced = object_of(value, "balanced");
+    const Json& balanced_interval = array_of(balanced, "interval");
+    if (balanced_interval.size() == 2) {
+      row["balanced"] = {{"difference", balanced["difference"]},
+                         {"low", balanced_interval[0]},
+                         {"high", balanced_interval[1]}};
+    }
+    rows.push_back(std::move(row));
   }
   return rows;
 }

@@ -11,7 +11,7 @@
 //   few_shot   {shots: [{shots, logistic: {mean, interval}}]}, or [{name, shots, top1, low, high}]
 //   baselines  {untrained: {the same keys}, band_statistics: {...}, majority_class: share}, or
 //              [{name, top1, ...}]
-//   versus     {untrained: {difference, interval}, ...}
+//   versus     {untrained: {difference, interval, balanced: {difference, interval}}, ...}
 //   pixels     {mean_iou, pixel_accuracy, iou {class: share}, baselines {name: {...}}}
 //   per_class  [{name, images, precision, recall, f1}]
 //   seeds      [the same keys for each repeat]: scores become their mean, counts their sum
@@ -22,7 +22,7 @@
 //                balanced_accuracy, macro_f1}]; main ones are compared in charts and in the summary
 //   few_shot   [{name, shots, top1, low, high}]; the model's own have an empty name
 //   confusion  {classes, matrix}
-//   versus     [{name, difference, low, high}]
+//   versus     [{name, difference, low, high, balanced: {difference, low, high}}]
 //   pixels     {methods: [{name, baseline, mean_iou, pixel_accuracy}], iou: [{name, iou}]}
 #pragma once
 

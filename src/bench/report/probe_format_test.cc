@@ -41,7 +41,10 @@ Json probe_report(double top1) {
         {"band_statistics",
          {{"method", "logistic"}, {"top1", 0.5}, {"logistic", {{"raw", {{"top1", 0.5}}}}}}}}},
       {"versus",
-       {{"untrained", {{"difference", 0.2}, {"interval", {0.15, 0.25}}}},
+       {{"untrained",
+         {{"difference", 0.2},
+          {"interval", {0.15, 0.25}},
+          {"balanced", {{"difference", 0.3}, {"interval", {0.1, 0.4}}}}}},
         {"band_statistics", nullptr}}},
       {"pixels",
        {{"mean_iou", 0.4},
@@ -83,6 +86,8 @@ TEST(ProbeFormat, ReportOfProbeIsRead) {
   EXPECT_EQ(probe["confusion"]["classes"], Json({"a", "b"}));
   ASSERT_EQ(probe["versus"].size(), 1U);
   EXPECT_EQ(probe["versus"][0]["high"], 0.25);
+  EXPECT_EQ(probe["versus"][0]["balanced"]["difference"], 0.3);
+  EXPECT_EQ(probe["versus"][0]["balanced"]["low"], 0.1);
   EXPECT_EQ(probe["pixels"]["methods"].size(), 2U);
   EXPECT_EQ(probe["pixels"]["iou"][0]["iou"], 0.5);
 }

@@ -114,19 +114,22 @@ const ProbeMethod* best_baseline(const ProbeGroup& group) {
   return best;
 }
 
-bool paired_difference(const ProbeGroup& group, int run, PairedDifference* result) {
+PairedDifferences paired_differences(const ProbeGroup& group, int run) {
+  const auto read = [](const Json& row) {
+    return PairedDifference{number_of(row, "difference"), number_of(row, "low"),
+                            number_of(row, "high")};
+  };
   const ProbeMethod* baseline = best_baseline(group);
-  if (baseline == nullptr) return false;
+  if (baseline == nullptr) return {};
   for (const ProbeOfRun& source : group.probes) {
     if (source.run != run) continue;
     for (const Json& row : array_of(source.probe->values, "versus")) {
       if (text_of(row, "name") != baseline->name) continue;
-      *result = {number_of(row, "difference"), number_of(row, "low"), number_of(row, "high")};
-      return !std::isnan(result->difference);
+      return {read(row), read(object_of(row, "balanced"))};
     }
-    return false;
+    return {};
   }
-  return false;
+  return {};
 }
 
 double Confusion::row_sum(size_t truth) const {

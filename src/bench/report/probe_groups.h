@@ -44,14 +44,18 @@ std::vector<ProbeGroup> group_probes(const std::vector<RunDirectory>& runs);
 const ProbeMethod* headline_method(const ProbeGroup& group, int run);
 // The strongest of the baselines' main results; null when there is none.
 const ProbeMethod* best_baseline(const ProbeGroup& group);
-// The difference between a run's main method and that baseline, image by image, with its interval;
-// false when the run's probe does not have it.
+// The differences between a run's main method and that baseline on the same images, with their
+// intervals; kNoNumber where the run's probe does not have them.
 struct PairedDifference {
   double difference = kNoNumber;
   double low = kNoNumber;
   double high = kNoNumber;
 };
-bool paired_difference(const ProbeGroup& group, int run, PairedDifference* result);
+struct PairedDifferences {
+  PairedDifference top1;
+  PairedDifference balanced_accuracy;
+};
+PairedDifferences paired_differences(const ProbeGroup& group, int run);
 
 // Confusion matrix with its checks done: square, as many names as rows, no negative count.
 struct Confusion {

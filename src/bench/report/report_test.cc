@@ -52,11 +52,13 @@ TEST_F(ReportFiles, PageHoldsWhatTheRunHas) {
   EXPECT_EQ(result["bytes"], html.size());
   EXPECT_EQ(count_of(html, "class=\"chart"), 12U);
   EXPECT_EQ(count_of(html, "<img src=\"data:image/png;base64,"), 1U);
-  for (const char* part : {"data-chart=\"loss\"", "data-chart=\"lr\"", "data-chart=\"throughput\"",
-                           "data-chart=\"wait\"", "data-chart=\"memory\"", "data-chart=\"mfu\"",
-                           "data-chart=\"probe_curve\"", "data-chart=\"few_shot\"",
-                           "data-chart=\"confusion\"", "untrained encoder", "steps.csv",
-                           "base_lr = 0.00015", "vit_pico", "Chips never trained on"}) {
+  for (const char* part :
+       {"data-chart=\"loss\"", "data-chart=\"lr\"", "data-chart=\"throughput\"",
+        "data-chart=\"wait\"", "data-chart=\"memory\"", "data-chart=\"mfu\"",
+        "data-chart=\"probe_curve\"", "data-chart=\"few_shot\"", "data-chart=\"confusion\"",
+        "untrained encoder", "steps.csv", "base_lr = 0.00015", "vit_pico", "Chips never trained on",
+        "+6.8 points</span> (95 %: +4.9 to +8.8)", "Balanced accuracy on",
+        "points</span> (95 %: +5.2 to +13.0)"}) {
     EXPECT_NE(html.find(part), std::string::npos) << part;
   }
   // Without the charts' library: page, style, program, picture and numbers.

@@ -11,21 +11,40 @@
 namespace swath::bench {
 namespace {
 
-// How far a run's method is above or below the strongest baseline.
-std::string against_baseline(const ProbeGroup& group, int run) {
-  const ProbeMethod* method = headline_method(group, run);
-  const ProbeMethod* baseline = best_baseline(group);
-  if (method == nullptr || baseline == nullptr) return {};
-  const double difference = method->top1 - baseline->top1;
+// How far a run's method is above or below a baseline.
+std::string against_baseline(double ours, double theirs, const std::string& baseline,
+                             const PairedDifference& paired) {
+  const double difference = ours - theirs;
   std::string interval;
-  PairedDifference paired;
-  if (paired_difference(group, run, &paired)) {
+  if (!std::isnan(paired.difference)) {
     interval =
         fmt::format(" (95 %: {} to {})", format_points(paired.low), format_points(paired.high));
   }
   return fmt::format(R"html(<span class="{}">{} points</span>{} against {} ({}))html",
                      difference > 0 ? "better" : "worse", format_points(difference), interval,
-                     escape_html(baseline->name), format_share(baseline->top1));
+                     escape_html(baseline), format_share(theirs));
+}
+
+// Top-1 and balanced accuracy, in which a rare class counts as much as a common one.
+std::string accuracy_tiles(const ProbeGroup& group, bool is_first) {
+  const ProbeMethod* method = headline_method(group, 0);
+  if (method == nullptr) return {};
+  const ProbeMethod* baseline = best_baseline(group);
+  const PairedDifferences paired = paired_differences(group, 0);
+  std::string html;
+  const auto add = [&](const std::string& title, double ProbeMethod::* score,
+                       const PairedDifference& difference) {
+    if (std::isnan(method->*score)) return;
+    const bool is_compared = baseline != nullptr && !std::isnan(baseline->*score);
+    html += tile(
+        title + " on " + escape_html(group.dataset), format_share(method->*score),
+        is_compared ? against_baseline(method->*score, baseline->*score, baseline->name, difference)
+                    : std::string(),
+        is_first && html.empty());
+  };
+  add("Top-1", &ProbeMethod::top1, paired.top1);
+  add("Balanced accuracy", &ProbeMethod::balanced_accuracy, paired.balanced_accuracy);
+  return html;
 }
 
 std::string model_note(const Json& model) {
@@ -44,12 +63,7 @@ std::string tiles(const RunDirectory& run, const std::vector<ProbeGroup>& groups
   const RunFigures figures = figures_of(run);
   const auto has = [](double value) { return !std::isnan(value); };
   std::string html;
-  for (const ProbeGroup& group : groups) {
-    const ProbeMethod* method = headline_method(group, 0);
-    if (method == nullptr) continue;
-    html += tile("Top-1 on " + escape_html(group.dataset), format_share(method->top1),
-                 against_baseline(group, 0), html.empty());
-  }
+  for (const ProbeGroup& group : groups) html += accuracy_tiles(group, html.empty());
   if (has(figures.final_loss)) {
     const std::string note =
         has(figures.first_loss) ? "from " + format_number(figures.first_loss, 3) : "";
