@@ -78,6 +78,17 @@ void add_field_option(CLI::App& app, const Field& field, const FieldTable& table
   option->take_last()->type_name("")->group("Settings");
 }
 
+void apply_recipe(const std::string& name, const RecipeText& recipe, bool scale_down,
+                  FieldTable& fields) {
+  fields.apply_toml(recipe.full, name);
+  if (!scale_down) return;
+  if (recipe.scale_down.empty()) {
+    throw UsageError(fmt::format("recipe {} has no scaled-down form.", name),
+                     "leave --scale-down out, and set a smaller model and batch by hand.");
+  }
+  fields.apply_toml(recipe.scale_down, name + " --scale-down");
+}
+
 void check_number_of_positionals(const CommandSyntax& syntax,
                                  const std::vector<std::string>& given) {
   const std::vector<std::string>& names = syntax.positionals;
@@ -95,13 +106,14 @@ void check_number_of_positionals(const CommandSyntax& syntax,
 
 Arguments parse_arguments(const CommandSyntax& syntax, const std::vector<std::string>& arguments,
                           FieldTable& fields,
-                          const std::function<std::string(const std::string&)>& recipe_text) {
+                          const std::function<RecipeText(const std::string&)>& recipe_text) {
   CLI::App app(syntax.summary, "swath " + syntax.name);
   app.footer("Example:\n  " + syntax.example);
   Arguments parsed;
   std::vector<std::string> config_files;
   std::vector<std::string> assignments;
   std::vector<Setting> settings;
+  bool scale_down = false;
   if (!syntax.positionals.empty()) {
     std::string names;
     for (const std::string& name : syntax.positionals) names += (names.empty() ? "" : " ") + name;
@@ -113,6 +125,9 @@ Arguments parse_arguments(const CommandSyntax& syntax, const std::vector<std::st
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->take_all();
+  if (recipe_text) {
+    app.add_flag("--scale-down", scale_down, "the recipe at a size that runs on two cores");
+  }
   app.add_flag("--json", parsed.json, "print one JSON object as the last line of stdout");
   app.add_flag("--overwrite", parsed.overwrite, "replace results that are there");
   for (const Field& field : fields.fields()) {
@@ -134,7 +149,11 @@ Arguments parse_arguments(const CommandSyntax& syntax, const std::vector<std::st
   }
   check_number_of_positionals(syntax, parsed.positionals);
   if (recipe_text && !parsed.positionals.empty()) {
-    fields.apply_toml(recipe_text(parsed.positionals.front()), parsed.positionals.front());
+    const std::string& name = parsed.positionals.front();
+    apply_recipe(name, recipe_text(name), scale_down, fields);
+  } else if (scale_down) {
+    throw UsageError(
+        fmt::format("{}: --scale-down is about a recipe, and none is named.", syntax.name));
   }
   for (const std::string& file : config_files) fields.apply_toml(read_file(file), file);
   for (const std::string& assignment : assignments) fields.apply_setting(assignment);

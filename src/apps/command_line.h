@@ -32,12 +32,19 @@ struct Arguments {
   bool help = false;
 };
 
+// The settings of a recipe, as TOML: at its full size, and what --scale-down changes (empty: it has
+// no such form).
+struct RecipeText {
+  std::string full;
+  std::string scale_down;
+};
+
 // Parses `arguments` (without program and command): applies a recipe's or --config's TOML, then
 // --set and field options in the order given, onto the table's targets. `recipe_text` maps a first
 // positional to TOML when the command takes a recipe. Throws UsageError. Prints --help itself and
 // sets Arguments::help.
 Arguments parse_arguments(const CommandSyntax& syntax, const std::vector<std::string>& arguments,
                           FieldTable& fields,
-                          const std::function<std::string(const std::string&)>& recipe_text = {});
+                          const std::function<RecipeText(const std::string&)>& recipe_text = {});
 
 }  // namespace swath::apps

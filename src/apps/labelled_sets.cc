@@ -36,7 +36,8 @@ std::pair<fs::path, fs::path> lists_of_repeat(const fs::path& split, int64_t rep
   return {train[index], test[index]};
 }
 
-// For sets below one root, where a name is an image.
+}  // namespace
+
 void check_disjoint(const data::Dataset& train, const data::Dataset& test) {
   std::unordered_set<std::string> names;
   for (int64_t i = 0; i < train.size(); ++i) names.insert(train.sample(i).name);
@@ -48,8 +49,6 @@ void check_disjoint(const data::Dataset& train, const data::Dataset& test) {
                      "take it out of one of the lists: what was learned is no test.");
   }
 }
-
-}  // namespace
 
 void LabelledOptions::describe(FieldTable& fields) {
   fields.section("data", data);

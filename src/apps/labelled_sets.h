@@ -29,6 +29,9 @@ struct LabelledOptions {
   void expand();
 };
 
+// For sets below one root, where a name is an image. Throws UsageError naming one that is in both.
+void check_disjoint(const data::Dataset& train, const data::Dataset& test);
+
 // Throws UsageError when there are not as many splits: before the first is measured.
 void check_repeats(const LabelledOptions& options, int64_t repeats);
 

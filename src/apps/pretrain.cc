@@ -4,9 +4,12 @@
 #include <fmt/ranges.h>
 #include <torch/torch.h>
 
+#include <chrono>
+#include <cmath>
 #include <optional>
 
 #include "apps/commands.h"
+#include "apps/labelled_sets.h"
 #include "apps/ranks.h"
 #include "apps/recipes.h"
 #include "apps/reconstruct.h"
@@ -17,6 +20,7 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/tensor/device.h"
+#include "core/tensor/device_telemetry.h"
 #include "data/normalization.h"
 #include "ops/backend.h"
 #include "train/checkpoint.h"
@@ -150,6 +154,30 @@ void fit_model_to_data(PretrainOptions& options) {
   take(options.model.image_size, options.transform.size, "image_size");
 }
 
+// Of the samples of the test loss, which are seen without random choices; null when there are none.
+// In equal batches, so that every rank has a part of each: up to one sample a batch is left out.
+std::unique_ptr<data::Loader> open_test_loader(const PretrainOptions& options,
+                                               const data::Dataset& train,
+                                               const data::Normalization& normalization,
+                                               c10::Device device, const Ranks& ranks) {
+  if (options.test_root.empty() && options.test_list.empty()) return nullptr;
+  data::DatasetOptions data = options.data;
+  if (!options.test_root.empty()) data.root = options.test_root;
+  data.list = options.test_list;
+  data.exclude_list.clear();
+  const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(data);
+  if (options.test_root.empty()) check_disjoint(train, *dataset);
+  const int64_t most = options.train.batch_size / options.train.accumulation;
+  const int64_t batches = (dataset->size() + most - 1) / most;
+  data::LoaderOptions loader = options.loader;
+  loader.global_batch_size = dataset->size() / batches;
+  loader.shuffle = false;
+  loader.skip_bad = false;
+  return std::make_unique<data::Loader>(
+      dataset, data::Transform(options.transform.without_random_choices(), normalization), loader,
+      static_cast<uint64_t>(options.run.seed), device, ranks.rank(), ranks.world_size());
+}
+
 Json run_header(const PretrainOptions& options, const models::Objective& objective,
                 const data::Dataset& dataset, c10::Device device, const std::string& command) {
   const ModelSpec& spec = objective.spec();
@@ -220,8 +248,9 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
     ranks.demand_equal(std::to_string(dataset->size()), "the numbers of samples");
   }
   fit_model_to_data(options);
-  const data::Transform transform(
-      options.transform, {options.normalization.mean, options.normalization.standard_deviation});
+  const data::Normalization normalization = {options.normalization.mean,
+                                             options.normalization.standard_deviation};
+  const data::Transform transform(options.transform, normalization);
   data::LoaderOptions loader_options = options.loader;
   loader_options.global_batch_size = options.train.batch_size / options.train.accumulation;
   loader_options.skip_bad = options.data.skip_bad;
@@ -229,6 +258,8 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
   const auto seed = static_cast<uint64_t>(options.run.seed);
   data::Loader loader(dataset, transform, loader_options, seed, device, ranks.rank(),
                       ranks.world_size());
+  const std::unique_ptr<data::Loader> test =
+      open_test_loader(options, *dataset, normalization, device, ranks);
 
   // 3. Model and training.
   const std::shared_ptr<models::Objective> objective = models::make_objective(
@@ -236,6 +267,7 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
       ranks.world_size() > 1 ? models::Weights::kLater : models::Weights::kInitialized);
   train::Trainer trainer(*objective, loader, options.train, options.optim, seed, device, directory,
                          {}, ranks.groups(), options.sharding);
+  if (test) trainer.measure_on(*test);
   if (checkpoint) {
     trainer.resume(*checkpoint);
     log_info(
@@ -255,9 +287,17 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
   Json header = run_header(options, *objective, *dataset, device, command);
   header["ranks"] = ranks.world_size();
   header["parallelism"] = trainer.parallelism();
+  std::optional<DeviceTelemetry> telemetry;
+  if (options.telemetry_seconds > 0 && ranks.is_lead()) {
+    const int64_t step = checkpoint ? checkpoint->step : 0;
+    telemetry.emplace(device, directory / fmt::format("telemetry_from_step_{}.csv", step),
+                      std::chrono::milliseconds(
+                          static_cast<int64_t>(std::ceil(1e3 * options.telemetry_seconds))));
+  }
   const train::TrainSummary summary = trainer.run(config, header);
   return {{"steps", summary.steps},
           {"loss", summary.loss},
+          {"test_loss", summary.test_loss ? Json(*summary.test_loss) : Json()},
           {"images_per_second", summary.images_per_second},
           {"checkpoint", summary.checkpoint},
           {"peak_memory_bytes", summary.peak_memory_bytes},
@@ -267,6 +307,7 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
           {"checkpoint_stall_seconds", summary.checkpoint_stall_seconds},
           {"checkpoint_write_seconds", summary.checkpoint_write_seconds},
           {"data_wait", summary.data_wait},
+          {"telemetry", telemetry ? telemetry->finish() : Json()},
           {"skipped_steps", summary.skipped_steps},
           {"skipped_samples", skipped->size()},
           {"epochs", options.train.epochs},
@@ -279,12 +320,16 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
 Outcome run_pretrain(const CommandSyntax& syntax, const Words& words) {
   PretrainOptions options;
   FieldTable fields = make_field_table(options);
-  const Arguments arguments = parse_arguments(
-      syntax, words, fields, [](const std::string& name) { return find_recipe(name).toml; });
+  const Arguments arguments = parse_arguments(syntax, words, fields, [](const std::string& name) {
+    const Recipe recipe = find_recipe(name);
+    return RecipeText{recipe.toml, recipe.scale_down};
+  });
   Outcome outcome;
   if (arguments.help) return outcome;
-  options.data.root = expand_environment(options.data.root);
-  options.data.exclude_list = expand_environment(options.data.exclude_list);
+  for (std::string* path :
+       {&options.data.root, &options.data.exclude_list, &options.test_root, &options.test_list}) {
+    *path = expand_environment(*path);
+  }
   outcome.json = pretrain(options, "pretrain", arguments.overwrite);
   const int signal = outcome.json.at("signal");
   const fs::path directory = outcome.json.at("output").get<std::string>();
@@ -303,8 +348,9 @@ Outcome run_pretrain(const CommandSyntax& syntax, const Words& words) {
     return outcome;
   }
   outcome.text = fmt::format(
-      "{} steps, loss {:.4f}, {:.1f} images/s; checkpoint {}; training waited {:.2f} s "
+      "{}{} steps, loss {:.4f}, {:.1f} images/s; checkpoint {}; training waited {:.2f} s "
       "for checkpoints",
+      outcome.json.at("reason") == "max_minutes" ? "budget reached: " : "",
       outcome.json.at("steps").get<int64_t>(), outcome.json.at("loss").get<double>(),
       outcome.json.at("images_per_second").get<double>(),
       outcome.json.at("checkpoint").get<std::string>(),

@@ -53,8 +53,11 @@ struct PretrainOptions {
   RunOptions run;
   std::string objective = "mae";
   std::string resume = "auto";
+  double telemetry_seconds = 1;
   models::ModelOptions model;
   data::DatasetOptions data;
+  std::string test_root;
+  std::string test_list;
   data::TransformOptions transform;
   data::LoaderOptions loader;
   NormalizationOptions normalization;
@@ -66,8 +69,14 @@ struct PretrainOptions {
     run.describe(fields);
     fields.add("objective", &objective, "what is learned").one_of({"mae"});
     fields.add("resume", &resume, "auto: the newest checkpoint in output; none; or a path");
+    fields
+        .add("telemetry_seconds", &telemetry_seconds,
+             "between readings of the first rank's device: power, utilisation, memory; 0: none")
+        .at_least(0);
     fields.section("model", model);
     fields.section("data", data);
+    fields.add("test_root", &test_root, "images of the test loss, when they lie apart");
+    fields.add("test_list", &test_list, "list of them, below test_root or else data.root");
     fields.section("transform", transform);
     fields.section("loader", loader);
     fields.section("normalization", normalization);

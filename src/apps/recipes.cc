@@ -12,8 +12,9 @@
 
 namespace swath::apps {
 
-// Written by the build from recipes/*.toml: name and text of each.
+// Written by the build from recipes/*.toml and recipes/scale_down/*.toml: name and text of each.
 extern const std::vector<std::pair<const char*, const char*>> kRecipeFiles;
+extern const std::vector<std::pair<const char*, const char*>> kScaleDownFiles;
 
 namespace {
 
@@ -21,6 +22,9 @@ Recipe parse_recipe(const std::string& name, const std::string& toml) {
   Recipe recipe;
   recipe.name = name;
   recipe.toml = toml;
+  for (const auto& [of, text] : kScaleDownFiles) {
+    if (of == name) recipe.scale_down = text;
+  }
   const std::pair<const char*, std::string*> fields[] = {{"summary", &recipe.summary},
                                                          {"command", &recipe.command},
                                                          {"hardware", &recipe.hardware},

@@ -1,4 +1,6 @@
-// Recipes: complete settings of a run, embedded in the program. The files are recipes/*.toml.
+// Recipes: complete settings of a run, embedded in the program. The files are recipes/*.toml;
+// recipes/scale_down/ holds, under the same name, what --scale-down changes so that the run fits
+// two cores.
 #pragma once
 
 #include <string>
@@ -9,7 +11,8 @@ namespace swath::apps {
 // A recipe's head is a block of comment lines `# key: value`.
 struct Recipe {
   std::string name;
-  std::string toml;  // the whole file
+  std::string toml;        // the whole file
+  std::string scale_down;  // likewise; empty: it has no scaled-down form
   std::string summary;
   std::string command;
   std::string hardware;

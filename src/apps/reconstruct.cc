@@ -30,13 +30,7 @@ Json reconstruct(const TrainedModel& trained, const ReconstructCommandOptions& o
   inputs.skip_bad = options.data.skip_bad;
   inputs.skipped = options.skipped;
   inputs.normalization = trained.normalization();
-  // Images as pretraining saw them, without the random choices.
-  inputs.transform = trained.options.transform;
-  if (inputs.transform.kind != "none") inputs.transform.kind = "center_crop";
-  if (trained.options.transform.kind == "random_crop") inputs.transform.resize_ratio = 1;
-  inputs.transform.horizontal_flip = false;
-  inputs.transform.dihedral = false;
-  inputs.transform.jpeg_fast_scale = false;
+  inputs.transform = trained.options.transform.without_random_choices();
   inputs.device = device;
   inputs.seed = static_cast<uint64_t>(options.run.seed);
   return eval::run_reconstruct(inputs, options.pictures, directory / "reconstruct.png");

@@ -212,6 +212,9 @@ def check_help_and_errors(folder):
     run("pretrain", "--set", "no.such=1", expect=2)
     run("pretrain", "--set", "train.batch_size=-1", expect=2)
     run("pretrain", "--root", folder / "missing", expect=2)
+    refused = run("pretrain", "demo", "--scale-down", expect=2).stderr
+    assert "recipe demo has no scaled-down form" in refused, refused
+    run("pretrain", "--scale-down", expect=2)
     assert "--set output=x" in run("pretrain", "demo", "output=x", expect=2).stderr
     assert len(last_json(run("models", "--json"))["models"]) >= 13
     assert {"demo", "ucm_vit_tiny", "millionaid_vit_3b"} <= {
@@ -358,6 +361,24 @@ def check_asynchronous_saves(chips, folder):
         assert (outputs[0] / name).read_bytes() == (outputs[1] / name).read_bytes(), name
 
 
+def check_test_loss(chips, folder):
+    """A test set is measured beside the training, which goes the way it goes without one."""
+    others = folder / "others"
+    write_chips(others, count=5)
+    for output, more in [("untested", []), ("tested", ["--test_root", others])]:
+        trained = last_json(run(*pretrain_words(chips, folder / output, *more)))
+    assert losses(folder / "tested") == losses(folder / "untested")
+    lines = [json.loads(line) for line in (folder / "tested/log.jsonl").read_text().splitlines()]
+    epochs = [line for line in lines if line["kind"] == "epoch"]
+    assert [line["epoch"] for line in epochs] == [1, 2, 3], epochs
+    assert epochs[-1]["test_loss"] == trained["test_loss"] > 0, (epochs, trained)
+    assert epochs[-1]["test_loss"] < epochs[0]["test_loss"], epochs
+    names = folder / "names.txt"
+    names.write_text("class_0/000.npy\n")
+    leaked = run(*pretrain_words(chips, folder / "leaked", "--test_list", names), expect=2)
+    assert "is in the training data" in leaked.stderr, leaked.stderr
+
+
 def check_unnamed_output(chips, folder):
     """A run without --output never takes the current directory for its own."""
     directory = folder / "elsewhere"
@@ -486,6 +507,7 @@ def main():
         check_refusals(chips, folder, trained)
         check_bad_input(chips, folder, trained)
         check_stored_split(chips, folder, trained)
+        check_test_loss(chips, folder)
         check_unnamed_output(chips, folder)
         check_moved_run(chips, folder, trained)
         check_damaged_checkpoint(chips, folder, trained)

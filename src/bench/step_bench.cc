@@ -4,47 +4,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <numeric>
 
 #include "bench/measured_step.h"
 #include "core/log.h"
-#include "core/telemetry.h"
 #include "core/tensor/device.h"
+#include "core/tensor/device_telemetry.h"
 #include "core/tensor/memory.h"
 #include "data/loader.h"
 #include "data/normalization.h"
 
 namespace swath::bench {
 namespace {
-
-// Records the device's power while it exists.
-class Telemetry {
- public:
-  Telemetry(const StepBenchOptions& options, c10::Device device) : file_(options.telemetry) {
-    std::string reason;
-    auto source =
-        open_telemetry(device.is_cpu() ? "cpu" : "cuda", std::max<int>(0, device.index()), &reason);
-    if (source) {
-      recorder_ = std::make_unique<TelemetryRecorder>(std::move(source));
-      recorder_->start();
-    } else {
-      absent_ = reason;
-      if (!file_.empty()) log_warning(fmt::format("no telemetry: {}", reason));
-    }
-  }
-  Json finish() {
-    if (!recorder_) return {{"absent", absent_}};
-    recorder_->stop();
-    if (!file_.empty()) recorder_->write_csv(file_);
-    return to_json(recorder_->summary());
-  }
-
- private:
-  std::string file_;
-  std::string absent_;
-  std::unique_ptr<TelemetryRecorder> recorder_;
-};
 
 // Where the time of a step goes. On a GPU the host does not see how long the computation waits for
 // others: there the first is both.
@@ -68,7 +41,7 @@ Json measure(const StepBenchOptions& options, Subject& subject, c10::Device devi
   double seconds = 0;
   const int64_t images = options.batch_size * subject.parameters->world_size();
   PeakFlops peak(device, select_precision(options.precision, device));
-  Telemetry telemetry(options, device);
+  DeviceTelemetry telemetry(device, options.telemetry, std::chrono::milliseconds(100));
   std::vector<double> rates;
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
     peak.before_block();
@@ -82,6 +55,9 @@ Json measure(const StepBenchOptions& options, Subject& subject, c10::Device devi
   const double exposed = exposed_now() - exposed_before;
   const double wait = waited ? waited() - waited_before : 0;
   result["telemetry"] = telemetry.finish();
+  if (!options.telemetry.empty() && result["telemetry"].contains("absent")) {
+    log_warning(fmt::format("no telemetry: {}", result["telemetry"]["absent"].get<std::string>()));
+  }
   result["allocated_bytes"] = memory_stats(device).allocated_bytes;
   result["reserved_bytes"] = memory_stats(device).reserved_bytes;
   if (subject.parameters->world_size() > 1) {

@@ -250,6 +250,16 @@ void check_options_of(const TransformOptions& options, const Normalization& norm
 
 }  // namespace
 
+TransformOptions TransformOptions::without_random_choices() const {
+  TransformOptions fixed = *this;
+  if (kind != "none") fixed.kind = "center_crop";
+  if (kind == "random_crop") fixed.resize_ratio = 1;
+  fixed.horizontal_flip = false;
+  fixed.dihedral = false;
+  fixed.jpeg_fast_scale = false;
+  return fixed;
+}
+
 void TransformOptions::describe(FieldTable& fields) {
   fields.add("kind", &kind, "how an image becomes the network's input")
       .one_of({"random_resized_crop", "probe_crop", "center_crop", "random_crop", "none"});

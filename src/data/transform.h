@@ -42,6 +42,8 @@ struct TransformOptions {
   int64_t memory_limit_mb = 256;
 
   void describe(FieldTable& fields);
+  // The same view of an image without a random choice: its centre instead of a crop, no flip.
+  TransformOptions without_random_choices() const;
 };
 
 class Transform {

@@ -17,6 +17,11 @@ void TrainOptions::describe(FieldTable& fields) {
       .at_least(0);
   fields.add("max_steps", &max_steps, "stop, with a checkpoint, after this step; 0: no limit")
       .at_least(0);
+  fields
+      .add("test_epochs", &test_epochs,
+           "epochs between measurements of the test loss, where there is a test set; 0: only at "
+           "the end")
+      .at_least(0);
   fields.add("precision", &precision, "of the model's arithmetic; weights are kept in fp32")
       .one_of({"auto", "fp32", "bf16"})
       .flag("precision");
@@ -47,12 +52,16 @@ void TrainOptions::describe(FieldTable& fields) {
 bool may_change_on_resume(const std::string& key) {
   // Where and how long, not what: none of these changes what training computes, beyond the rounding
   // of sums on another device or number of threads.
-  constexpr std::array<std::string_view, 16> kFree = {"output",
+  constexpr std::array<std::string_view, 20> kFree = {"output",
                                                       "resume",
                                                       "device",
                                                       "threads",
                                                       "train.max_minutes",
                                                       "train.max_steps",
+                                                      "train.test_epochs",
+                                                      "telemetry_seconds",
+                                                      "test_root",
+                                                      "test_list",
                                                       "train.log_every",
                                                       "train.checkpoint_minutes",
                                                       "train.checkpoint_steps",

@@ -15,6 +15,7 @@ struct TrainOptions {
   double fit_minutes = 0;    // > 0: chooses `epochs` so that training takes about this long
   double max_minutes = 0;    // > 0: stops after this time, with a checkpoint
   int64_t max_steps = 0;     // > 0: stops after this many steps, with a checkpoint
+  int64_t test_epochs = 1;   // between measurements of the loss on test samples; 0: at the end only
   std::string precision = "auto";
   bool activation_checkpointing = false;
   double clip_norm = 0;  // 0: no clipping

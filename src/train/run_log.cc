@@ -50,6 +50,9 @@ void RunLog::write(const std::string& kind, const Json& fields) {
     throw Error(fmt::format("cannot write {}: the disk may be full.", path_.string()),
                 "the last checkpoint is complete; free some space and resume.");
   }
+  if (kind == "epoch" && fields.contains("test_loss")) {
+    events_.scalar("test/loss", fields.at("step"), fields.at("test_loss"));
+  }
 }
 
 void RunLog::step(const Json& fields, int64_t total_steps, double remaining_seconds) {

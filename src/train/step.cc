@@ -1,6 +1,7 @@
 #include "train/step.h"
 
 #include <ATen/ATen.h>
+#include <torch/nn/module.h>
 
 #include "optim/gradient_norm.h"
 
@@ -85,6 +86,29 @@ void TrainStep::rehearse(const Batch& batch) {
   parameters_.begin_step();
   forward_backward(batch, &sums, &ignored);
   parameters_.begin_step();
+}
+
+at::Tensor TrainStep::mean_loss(const std::function<Batch()>& next_batch, int64_t batches) {
+  torch::nn::Module& module = objective_.module();
+  module.eval();
+  at::Tensor sums;  // loss and weight
+  for (int64_t i = 0; i < batches; ++i) {
+    const Batch batch = next_batch();
+    parameters_.begin_step();
+    parameters_.begin_forward();
+    // With its graph: sharded units are gathered for a forward pass that a backward may follow.
+    const models::LossResult outcome = objective_.loss(batch, parameters_.runner());
+    const at::NoGradGuard no_grad;
+    const at::Tensor loss = outcome.loss.detach().to(at::kFloat).squeeze();
+    at::Tensor weight = at::full_like(loss, static_cast<double>(batch.size()));
+    if (outcome.weight.defined()) weight.mul_(outcome.weight.detach().squeeze());
+    const at::Tensor part = at::stack({loss * weight, weight});
+    sums = sums.defined() ? sums.add_(part) : part;
+  }
+  parameters_.begin_step();  // gives the last forward pass up
+  module.train();
+  parameters_.sum_over_ranks(sums);
+  return sums[0] / sums[1];
 }
 
 void TrainStep::update_averages(const at::Tensor& found_inf) {

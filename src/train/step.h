@@ -46,6 +46,11 @@ class TrainStep {
   // Forward and backward of one batch, then forgets the gradients: what a step costs, without one.
   void rehearse(const Batch& batch);
 
+  // The mean loss over the next `batches` batches of all ranks, each sample (or its valid part)
+  // counting alike; a float32 scalar, the same on all ranks, still on the device. The model is in
+  // evaluation mode meanwhile; nothing is learned.
+  at::Tensor mean_loss(const std::function<Batch()>& next_batch, int64_t batches);
+
   // The moving averages, one for each of the parameters' views; empty without ema_decay.
   const std::vector<at::Tensor>& averages() const { return averages_; }
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "sharding/local_parameters.h"
 #include "train/line_objective.h"
@@ -180,6 +181,28 @@ TEST(Step, RehearsalLeavesNoTrace) {
   rehearsed.step.run([&] { return batch; }, 1e-2);
   plain.step.run([&] { return batch; }, 1e-2);
   EXPECT_TRUE(at::equal(rehearsed.objective.weight(), plain.objective.weight()));
+}
+
+// Batches of 2 and 6 samples: each sample, or its valid part, counts alike; nothing is learned.
+TEST(Step, MeanLossIsOverSamplesAndLearnsNothing) {
+  torch::manual_seed(9);
+  const at::Tensor x = torch::randn({8, 2});
+  const at::Tensor valid = torch::tensor({1, 0, 1, 1, 0, 1, 1, 1}, at::kFloat);
+  const at::Tensor errors = (x.sum(1) - 1).square();  // weights (1, 1)
+  for (const bool has_weights : {false, true}) {
+    Fixture fixture({1, 0, 0});
+    int64_t begin = 0;
+    const auto next_batch = [&] {
+      const int64_t end = begin == 0 ? 2 : 8;
+      if (has_weights) fixture.objective.valid = valid.slice(0, begin, end);
+      return batch_of(x.slice(0, std::exchange(begin, end), end));
+    };
+    const at::Tensor loss = fixture.step.mean_loss(next_batch, 2);
+    const at::Tensor expected = has_weights ? (errors * valid).sum() / 6 : errors.mean();
+    EXPECT_NEAR(loss.item<double>(), expected.item<double>(), 1e-6) << has_weights;
+    EXPECT_TRUE(fixture.objective.module().is_training());
+    EXPECT_TRUE(at::equal(fixture.objective.weight(), torch::ones({1, 2})));
+  }
 }
 
 TEST(Step, ReportsLossNormAndMetrics) {

@@ -345,6 +345,7 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
   window_ = std::make_unique<Window>(loader_.wait_seconds());
   start_ = last_save_ = Clock::now();
   agreed_.assign(kNumVotes, 0);
+  if (std::fmod(static_cast<double>(steps_done_), steps_per_epoch()) == 0) epoch_start_ = start_;
   start_wait_seconds_ = loader_.wait_seconds();
   reset_peak_memory(device_);
 
@@ -373,6 +374,7 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
               {"skipped_samples", loader_.skipped_samples()},
               {"checkpoint_stall_seconds", summary_.checkpoint_stall_seconds},
               {"checkpoint_write_seconds", summary_.checkpoint_write_seconds},
+              {"test_loss", summary_.test_loss ? Json(*summary_.test_loss) : Json()},
               {"reason", summary_.reason}});
   return summary_;
 }
@@ -385,14 +387,47 @@ void Trainer::train() {
     pending_.emplace_back(std::move(result), ++steps_done_, epoch, lr);
     // On a GPU the numbers of the step before are there by now: nobody waits.
     inspect_finished_steps(device_.is_cpu() ? 0 : 1);
+    if (std::fmod(static_cast<double>(steps_done_), steps_per_epoch()) == 0) end_epoch();
     if (save_has_ended()) note_saved_checkpoints();
     if (checkpoint_is_due()) save(/*goes_on=*/reason_to_stop().empty());
   }
   inspect_finished_steps(0);
   if (window_->steps() > 0) write_step_line();
+  if (summary_.reason == "max_minutes") {
+    log_info(fmt::format("budget reached: train.max_minutes {} are over after step {}.",
+                         train_.max_minutes, steps_done_));
+  }
+  if (test_ != nullptr && last_tested_step_ != steps_done_ && signal_to_stop() == 0) {
+    log("epoch", {{"step", steps_done_},
+                  {"epoch", static_cast<double>(steps_done_) / steps_per_epoch()},
+                  {"test_loss", measure_test_loss()}});
+  }
   if (last_saved_step_ != steps_done_) save(/*goes_on=*/false);
   checkpointer_->finish();
   note_saved_checkpoints();
+}
+
+void Trainer::end_epoch() {
+  const auto epoch = std::llround(static_cast<double>(steps_done_) / steps_per_epoch());
+  Json line = {{"step", steps_done_}, {"epoch", epoch}};
+  if (epoch_start_) line["seconds"] = seconds_since(*epoch_start_);
+  if (test_ != nullptr && train_.test_epochs > 0 && epoch % train_.test_epochs == 0) {
+    inspect_finished_steps(0);
+    line["test_loss"] = measure_test_loss();
+  }
+  log("epoch", line);
+  epoch_start_ = Clock::now();
+}
+
+double Trainer::measure_test_loss() {
+  const auto begin = Clock::now();
+  test_->seek({});
+  const at::Tensor loss =
+      step_->mean_loss([this] { return test_->next(); }, test_->batches_per_epoch());
+  summary_.test_loss = loss.item<double>();
+  last_tested_step_ = steps_done_;
+  window_->exclude(Clock::now() - begin);
+  return *summary_.test_loss;
 }
 
 void Trainer::inspect_finished_steps(size_t leave) {

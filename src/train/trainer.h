@@ -6,6 +6,7 @@
 #include <deque>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/json.h"
@@ -43,6 +44,7 @@ struct TrainSummary {
   std::string checkpoint;               // path of the last one
   double checkpoint_stall_seconds = 0;  // while saving kept the training in this process
   double checkpoint_write_seconds = 0;  // of writing, beside the training or not
+  std::optional<double> test_loss;      // of the last measurement
   std::string reason;                   // "epochs", "max_minutes", "max_steps" or "signal N"
   int signal = 0;
 };
@@ -57,6 +59,11 @@ class Trainer {
           const sharding::ParameterRules& rules = {}, sharding::ProcessGroups* groups = nullptr,
           const sharding::ShardingOptions& sharding = {});
   ~Trainer();
+
+  // Also measures the loss on the samples of `test`, which training does not see: its first epoch,
+  // the same each time. Every train.test_epochs and at the end, unless a signal ends the run. All
+  // ranks alike, each over its part of whole batches.
+  void measure_on(data::Loader& test) { test_ = &test; }
 
   // Continues from a checkpoint: weights, moments, averages, step and data position.
   void resume(const Checkpoint& checkpoint);
@@ -88,6 +95,8 @@ class Trainer {
   bool checkpoint_is_due() const;
   void check_weights_are_finite() const;
   void train();
+  void end_epoch();
+  double measure_test_loss();
   // `goes_on`: more steps follow, which may run while it is written.
   void save(bool goes_on);
   bool save_has_ended() const;
@@ -110,6 +119,7 @@ class Trainer {
 
   models::Objective& objective_;
   data::Loader& loader_;
+  data::Loader* test_ = nullptr;
   TrainOptions train_;
   OptimOptions optim_;
   uint64_t seed_;
@@ -135,6 +145,8 @@ class Trainer {
   std::string config_;
   int64_t steps_done_ = 0;
   int64_t last_saved_step_ = -1;  // or whose save is under way
+  int64_t last_tested_step_ = -1;
+  std::optional<std::chrono::steady_clock::time_point> epoch_start_;  // if in this process
   double peak_flops_ = 0;
   bool peak_flops_are_published_ = false;
   double start_wait_seconds_ = 0;

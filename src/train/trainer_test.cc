@@ -561,6 +561,56 @@ TEST_F(TrainerRuns, AFinishedRunIsLeftAsItIs) {
   EXPECT_EQ(read_file(directory_ / "log.jsonl"), log);
 }
 
+// A test set changes nothing of the training, and its loss does not depend on the ranks.
+TEST_F(TrainerRuns, TheTestLossIsMeasuredBesideTheTraining) {
+  TrainOptions options = quick_options();
+  options.test_epochs = 2;
+  options.max_steps = 17;  // 5 steps an epoch: two tests on the way, one at the end
+  Training plain(directory_ / "plain", options);
+  plain.trainer.run("", Json::object());
+  const auto test_loader = [](sharding::ProcessGroups* groups) {
+    data::LoaderOptions loader;
+    loader.global_batch_size = 6;
+    loader.shuffle = false;
+    return data::Loader(std::make_shared<PixelDataset>(18), Training::transform(), loader, 5,
+                        at::kCPU, groups ? groups->rank() : 0, groups ? groups->world_size() : 1);
+  };
+  double test_loss = 0;
+  {
+    data::Loader test = test_loader(nullptr);
+    Training run(directory_, options);
+    run.trainer.measure_on(test);
+    test_loss = run.trainer.run("", Json::object()).test_loss.value();
+    EXPECT_TRUE(at::equal(run.objective.weight(), plain.objective.weight()));
+    at::Tensor sum = at::zeros({});
+    test.seek({});
+    for (int64_t i = 0; i < 3; ++i) {
+      const at::Tensor x = test.next().images_BCHW.flatten(1);
+      sum += (torch::mm(x, run.objective.weight().detach().t()).squeeze(1) - 1).square().sum();
+    }
+    EXPECT_NEAR(test_loss, sum.item<double>() / 18, 1e-6);
+  }
+  const std::vector<Json> epochs = lines("epoch");
+  ASSERT_EQ(epochs.size(), 4U);
+  for (const size_t i : {0, 1, 2}) {
+    EXPECT_EQ(epochs[i].at("step"), 5 * (i + 1));
+    EXPECT_EQ(epochs[i].at("epoch"), i + 1);
+    EXPECT_GE(epochs[i].at("seconds"), 0);
+    EXPECT_EQ(epochs[i].contains("test_loss"), i == 1);
+  }
+  EXPECT_EQ(epochs[3].at("step"), 17);
+  EXPECT_EQ(epochs[3].at("test_loss"), test_loss);
+  EXPECT_EQ(lines("end").front().at("test_loss"), test_loss);
+
+  sharding::ThreadHub hub(2);
+  sharding::run_ranks(hub, [&](sharding::ProcessGroups& groups) {
+    data::Loader test = test_loader(&groups);
+    Training run(directory_ / "ranks", options, 40, &groups);
+    run.trainer.measure_on(test);
+    EXPECT_NEAR(run.trainer.run("", Json::object()).test_loss.value(), test_loss, 1e-5);
+  });
+}
+
 TEST_F(TrainerRuns, SettingsThatCannotWorkAreRefused) {
   TrainOptions options = quick_options();
   options.batch_size = 64;  // of 40 images

@@ -66,6 +66,14 @@ Json run_data(const RunDirectory& run) {
     Json line = thinned_series(steps, values, kMostPoints);
     if (!line["x"].empty()) series[column.name] = std::move(line);
   }
+  steps.clear();
+  std::vector<double> losses;
+  for (const EpochRecord& epoch : run.epochs) {
+    steps.push_back(static_cast<double>(epoch.step));
+    losses.push_back(epoch.test_loss);
+  }
+  Json test_loss = thinned_series(steps, losses, kMostPoints);
+  if (!test_loss["x"].empty()) series["test_loss"] = std::move(test_loss);
   return {{"name", run.name}, {"clock", clock_of(run)}, {"series", series}};
 }
 

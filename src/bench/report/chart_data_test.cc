@@ -58,7 +58,9 @@ TEST(ChartData, ClockEndsWithTheRun) {
     step.elapsed_seconds = 60.0 * i;
     run.steps.push_back(step);
   }
+  run.epochs = {{100, 0.9}, {200, kNoNumber}, {1777, 0.7}};
   const Json data = chart_data({run}, {}, {});
+  EXPECT_EQ(data["runs"][0]["series"]["test_loss"]["x"], Json::array({100.0, 1777.0}));
   const Json& clock = data["runs"][0]["clock"];
   EXPECT_EQ(clock["step"].back(), 1777);
   EXPECT_EQ(clock["minutes"].back(), 1777.0);

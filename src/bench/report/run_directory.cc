@@ -98,6 +98,8 @@ class LogReader {
       read_start(*record);
     } else if (kind == "step") {
       return read_step(*record);
+    } else if (kind == "epoch") {
+      return read_epoch(*record);
     } else if (kind == "checkpoint") {
       run_.checkpoints.push_back(*record);
     } else if (kind == "event") {
@@ -129,6 +131,14 @@ class LogReader {
     if (!std::isnan(in_segment)) elapsed_ = segment_offset_ + std::max(0.0, in_segment);
     step.elapsed_seconds = std::isnan(in_segment) ? kNoNumber : elapsed_;
     run_.steps.push_back(step);
+    return true;
+  }
+
+  bool read_epoch(const Json& record) {
+    if (std::isnan(number_of(record, "step"))) return false;
+    const auto step = static_cast<int64_t>(number_of(record, "step"));
+    while (!run_.epochs.empty() && run_.epochs.back().step >= step) run_.epochs.pop_back();
+    run_.epochs.push_back({step, number_of(record, "test_loss")});
     return true;
   }
 

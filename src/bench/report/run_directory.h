@@ -10,6 +10,7 @@
 //     step        step, epoch, loss, lr, images_per_second, data_wait (share of the step, 0..1),
 //                 step_seconds, mfu (share of peak_flops, 0..1), allocated_bytes, peak_bytes,
 //                 grad_norm, time
+//     epoch       step, epoch, seconds, test_loss
 //     checkpoint  step, path, stall_seconds (training waited), write_seconds (beside it or not)
 //     event       message, step, time
 //     end         steps, loss, seconds, images_per_second, peak_memory_bytes, reason (epochs,
@@ -50,6 +51,12 @@ struct StepRecord {
   double elapsed_seconds = kNoNumber;
 };
 
+// The end of an epoch, or of the run.
+struct EpochRecord {
+  int64_t step = 0;
+  double test_loss = kNoNumber;
+};
+
 // One number of a step, for tables, charts and CSV.
 struct StepColumn {
   const char* name;  // as in the log
@@ -76,7 +83,8 @@ struct RunDirectory {
   std::string name;           // the directory's own name; read_runs makes names differ
   Json run = Json::object();  // the last "run" record
   Json end = Json::object();  // the "end" record, empty while a run goes on or when it was killed
-  std::vector<StepRecord> steps;  // by rising step; what a resume repeated is there once
+  std::vector<StepRecord> steps;    // by rising step; what a resume repeated is there once
+  std::vector<EpochRecord> epochs;  // likewise
   std::vector<Json> events;
   std::vector<Json> checkpoints;
   int num_resumes = 0;

@@ -77,6 +77,19 @@ TEST(RunDirectory, KilledAndResumedRunIsOneRisingLine) {
   EXPECT_TRUE(any_contains(run.missing, "probe"));
 }
 
+TEST_F(RunDirectoryFiles, EpochsThatAResumeRepeatedAreThereOnce) {
+  write("log.jsonl",
+        "{\"kind\":\"epoch\",\"step\":5,\"epoch\":1,\"seconds\":2,\"test_loss\":0.9}\n"
+        "{\"kind\":\"epoch\",\"step\":10,\"epoch\":2,\"seconds\":2,\"test_loss\":0.7}\n"
+        "{\"kind\":\"run\"}\n"
+        "{\"kind\":\"epoch\",\"step\":10,\"epoch\":2,\"seconds\":2,\"test_loss\":0.6}\n"
+        "{\"kind\":\"step\",\"step\":10,\"loss\":0.5}\n");
+  const RunDirectory run = read_run_directory(directory_);
+  ASSERT_EQ(run.epochs.size(), 2U);
+  EXPECT_EQ(run.epochs[1].step, 10);
+  EXPECT_EQ(run.epochs[1].test_loss, 0.6);
+}
+
 TEST_F(RunDirectoryFiles, DamagedLinesAreNamedAndLeftOut) {
   write("log.jsonl",
         "{\"kind\":\"step\",\"step\":1,\"loss\":2}\n"

@@ -176,7 +176,11 @@
   }
 
   const builders = {
-    loss: () => trainingChart('loss', {title: {text: 'loss'}, type: page.logLoss ? 'log' : 'linear'}),
+    loss: () => {
+      const chart = trainingChart('loss', {title: {text: 'loss'}, type: page.logLoss ? 'log' : 'linear'});
+      chart.traces.push(...trainingTraces('test_loss', {smooth: false, dash: 'dash', label: 'test'}));
+      return chart;
+    },
     lr: () => trainingChart('lr', {title: {text: 'learning rate'}, rangemode: 'tozero', exponentformat: 'e'},
       {smooth: false, format: '.3~e'}),
     throughput: () => trainingChart('images_per_second', {title: {text: 'images / s'}, rangemode: 'tozero'},
