@@ -121,9 +121,21 @@ fs::path choose_output(PretrainOptions& options, const std::optional<train::Chec
   return directory;
 }
 
+// Statistics of one unit mean nothing for values of another.
+void check_units(const NormalizationOptions& normalization, const data::Dataset& dataset) {
+  const bool are_known = normalization.units != NormalizationOptions().units;
+  if (dataset.units().empty() || normalization.mean.empty() || !are_known) return;
+  if (normalization.units == dataset.units()) return;
+  throw UsageError(fmt::format("normalization: mean and deviation are of {}, {} is read as {}.",
+                               normalization.units, dataset.description(), dataset.units()),
+                   fmt::format("set data.units={}, or start a new run.", normalization.units));
+}
+
 void complete_normalization(PretrainOptions& options, const data::Dataset& dataset,
                             const std::shared_ptr<data::SkippedList>& skipped) {
   NormalizationOptions& normalization = options.normalization;
+  check_units(normalization, dataset);
+  if (!dataset.units().empty()) normalization.units = dataset.units();
   if (normalization.mean.empty()) {
     log_info("computing the mean and standard deviation of every band.");
     data::NormalizationOptions how;

@@ -59,6 +59,13 @@ std::shared_ptr<models::Mae> trained_mae(const TrainedModel& trained) {
 }
 
 void check_bands_of(const TrainedModel& trained, const data::Dataset& dataset) {
+  const std::string& units = trained.options.normalization.units;
+  if (!dataset.units().empty() && units != dataset.units()) {
+    throw UsageError(fmt::format("the model was trained on {}; {} is read as {}.", units,
+                                 dataset.description(), dataset.units()),
+                     fmt::format("read it as {} too (data.units), or train a model on {}.", units,
+                                 dataset.units()));
+  }
   const std::vector<std::string> all = dataset.band_names();
   const std::vector<std::string>& expected = trained.options.normalization.bands;
   if (all.empty() || expected.empty()) return;

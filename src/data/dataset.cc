@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "data/folder_dataset.h"
 #include "data/list_dataset.h"
+#include "data/modis/chip_fields.h"
 #include "data/shard_dataset.h"
 #include "data/shard_set.h"
 #include "data/split.h"
@@ -33,11 +34,11 @@ FolderLabels folder_labels(const std::string& name) {
   return FolderLabels::kTop;
 }
 
-std::unique_ptr<Dataset> open_records(const fs::path& root, bool skip_bad) {
+std::unique_ptr<Dataset> open_records(const fs::path& root, const DatasetOptions& options) {
   if (root.extension() == ".tar" || (fs::is_directory(root) && !is_shard_set(root))) {
     return std::make_unique<TarDataset>(root);
   }
-  return std::make_unique<ShardDataset>(root, skip_bad);
+  return std::make_unique<ShardDataset>(root, options.skip_bad, options.units);
 }
 
 bool is_record_source(const fs::path& root) {
@@ -59,6 +60,10 @@ void DatasetOptions::describe(FieldTable& fields) {
            "class of an image in a folder: its top folder below root, the leaf folder that holds "
            "it, or none")
       .one_of({"top", "leaf", "none"});
+  fields
+      .add("units", &units,
+           "what chips of `swath chips` become while they are read; other data have no choice")
+      .one_of(modis::unit_names());
   fields.add("skip_bad", &skip_bad,
              "count, list and leave out unusable samples instead of stopping");
 }
@@ -75,7 +80,7 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
   }
   std::unique_ptr<Dataset> dataset;
   if (is_record_source(root)) {
-    dataset = open_records(root, options.skip_bad);
+    dataset = open_records(root, options);
     if (!options.list.empty()) {
       dataset = select_by_list(std::move(dataset), read_list_file(options.list), options.list,
                                options.skip_bad);

@@ -33,6 +33,10 @@ class Dataset {
   virtual std::string description() const = 0;
   // As the source names them; empty when it does not say.
   virtual std::vector<std::string> band_names() const { return {}; }
+  // What a pixel value is ("radiance"), for sets that calibrate; empty: stored counts.
+  virtual std::string units() const { return {}; }
+  // Whether samples have values that were not measured: Transform::apply tells which.
+  virtual bool has_missing() const { return false; }
 };
 
 // Names a dataset: `root` is a folder (flat, or one folder per class), a record shard or a folder
@@ -42,6 +46,9 @@ struct DatasetOptions {
   std::string list;
   std::string exclude_list;    // names left out, such as probe images kept out of pretraining
   std::string labels = "top";  // class of an image in a folder: top or leaf folder, or none
+  // What chips of `swath chips` are turned into while they are read: see
+  // modis/chip_fields.h.
+  std::string units = "radiance";
   bool skip_bad = false;
 
   void describe(FieldTable& fields);

@@ -115,7 +115,7 @@ Content recognise(std::span<const std::byte> bytes) {
 }
 
 std::unique_ptr<ImageCodec> open_codec(const ImageSource& source, EncodedBytes::Access access) {
-  if (source.raw) return open_raw(source.bytes, *source.raw, source.name);
+  if (source.raw) return open_raw(source.bytes, *source.raw, source.calibration, source.name);
   if (source.bytes.empty() && source.path.empty()) {
     throw_bad_image(source.name, "the record is empty (0 bytes)");
   }
@@ -165,6 +165,31 @@ class RawCodec final : public ImageCodec {
 
  private:
   std::span<const std::byte> bytes_;
+};
+
+class CountCodec final : public ImageCodec {
+ public:
+  CountCodec(std::span<const std::byte> bytes, const ImageInfo& info,
+             std::shared_ptr<const Calibration> calibration)
+      : counts_(reinterpret_cast<const uint16_t*>(bytes.data())),
+        calibration_(std::move(calibration)) {
+    info_ = info;
+    info_.type = PixelType::kFloat32;
+    info_.has_missing = true;
+  }
+
+  void decode(const DecodeOptions& options, const Region& region, Image* image) override {
+    shape_image(info_, options, region.width, region.height, image);
+    for (int64_t row = 0; row < region.height; ++row) {
+      const int64_t pixel = (region.top + row) * info_.width + region.left;
+      calibrate_pixels(counts_ + pixel * info_.bands, region.width, info_.bands, options.bands,
+                       *calibration_, image->as<float>() + row * region.width * image->bands);
+    }
+  }
+
+ private:
+  const uint16_t* counts_;
+  std::shared_ptr<const Calibration> calibration_;
 };
 
 }  // namespace
@@ -347,6 +372,7 @@ void copy_row(const ImageInfo& info, const DecodeOptions& options, const std::by
 }
 
 std::unique_ptr<ImageCodec> open_raw(std::span<const std::byte> bytes, const ImageInfo& info,
+                                     std::shared_ptr<const Calibration> calibration,
                                      const std::string& name) {
   const int64_t expected = info.width * info.height * info.bands * pixel_bytes(info.type);
   if (info.width < 1 || info.height < 1 || info.bands < 1 ||
@@ -355,7 +381,13 @@ std::unique_ptr<ImageCodec> open_raw(std::span<const std::byte> bytes, const Ima
                                       info.width, info.height, info.bands,
                                       pixel_type_name(info.type), expected, bytes.size()));
   }
-  return std::make_unique<RawCodec>(bytes, info);
+  if (!calibration) return std::make_unique<RawCodec>(bytes, info);
+  if (info.type != PixelType::kUint16 ||
+      std::cmp_not_equal(calibration->bands.size(), info.bands)) {
+    throw_bad_image(name, fmt::format("{} scales for {} bands of {}", calibration->bands.size(),
+                                      info.bands, pixel_type_name(info.type)));
+  }
+  return std::make_unique<CountCodec>(bytes, info, std::move(calibration));
 }
 
 ImageReader::ImageReader(const ImageSource& source)

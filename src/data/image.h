@@ -27,6 +27,8 @@
 #include <string>
 #include <vector>
 
+#include "data/calibration.h"
+
 namespace swath::data {
 
 enum class PixelType { kUint8, kUint16, kInt16, kFloat32 };
@@ -75,6 +77,7 @@ struct ImageInfo {
   int64_t bands = 0;
   PixelType type = PixelType::kUint8;
   std::optional<Georeference> georeference;
+  bool has_missing = false;  // NaN stands for values that were not measured
 };
 
 // Something that can be decoded: a file, encoded bytes in memory, or raw pixels in memory (a record
@@ -86,6 +89,8 @@ struct ImageSource {
   std::filesystem::path path;
   std::span<const std::byte> bytes;  // empty: the file is read
   std::optional<ImageInfo> raw;      // set: `bytes` are raw pixels of this shape
+  // Of raw uint16 pixels: they decode to float32 physical values, NaN where there is none.
+  std::shared_ptr<const Calibration> calibration;
 
   static ImageSource from_file(const std::filesystem::path& path);
 };

@@ -53,8 +53,9 @@ class EncodedBytes {
 std::unique_ptr<ImageCodec> open_jpeg(EncodedBytes bytes, const std::string& name);
 std::unique_ptr<ImageCodec> open_png(EncodedBytes bytes, const std::string& name);
 std::unique_ptr<ImageCodec> open_npy(EncodedBytes bytes, const std::string& name);
-// `bytes` are pixels of the shape `info`.
+// `bytes` are pixels of the shape `info`; with a calibration, counts that decode to values.
 std::unique_ptr<ImageCodec> open_raw(std::span<const std::byte> bytes, const ImageInfo& info,
+                                     std::shared_ptr<const Calibration> calibration,
                                      const std::string& name);
 // By path when `bytes` is empty. `found` says what the content looks like, for the error.
 std::unique_ptr<ImageCodec> open_gdal(const std::filesystem::path& path,

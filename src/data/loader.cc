@@ -31,13 +31,16 @@ constexpr int64_t kMostReplacements = 1000;
 struct Buffer {
   at::Tensor images_BCHW;
   at::Tensor labels_B;
+  at::Tensor valid_BCHW;  // undefined where nothing can be missing
   std::optional<c10::Event> copied;
   bool is_in_slot = false;
 
   // Nobody else holds a tensor that shares the memory, and no copy out of it is under way.
   bool is_free() const {
     return !is_in_slot && images_BCHW.storage().use_count() == 1 &&
-           labels_B.storage().use_count() == 1 && (!copied || copied->query());
+           labels_B.storage().use_count() == 1 &&
+           (!valid_BCHW.defined() || valid_BCHW.storage().use_count() == 1) &&
+           (!copied || copied->query());
   }
 };
 
@@ -59,6 +62,7 @@ struct Slot {
   Buffer* buffer = nullptr;
   float* images = nullptr;
   int64_t* labels = nullptr;
+  bool* valid = nullptr;  // null where nothing can be missing
   std::vector<uint64_t> ids;
   std::vector<uint8_t> is_left_out;
 
@@ -89,6 +93,7 @@ class Loader::Workers {
         world_size_(world_size),
         size_(dataset_->size()),
         has_labels_(!dataset_->class_names().empty()),
+        has_missing_(dataset_->has_missing()),
         skipped_(options.skipped ? options.skipped : std::make_shared<SkippedList>()) {
     if (global_batch_ < 1 || options.prefetch_batches < 1 || rank < 0 || rank >= world_size) {
       throw UsageError(fmt::format("loader: batch_size {}, prefetch_batches {}, rank {} of {}.",
@@ -135,6 +140,7 @@ class Loader::Workers {
       staged_->ready->block(stream);
       batch.images_BCHW.record_stream(stream);
       if (has_labels_) batch.labels_B.record_stream(stream);
+      if (has_missing_) batch.valid.record_stream(stream);
     }
     staged_.reset();
     ++next_batch_;
@@ -273,6 +279,7 @@ class Loader::Workers {
     slot.buffer->is_in_slot = true;
     slot.images = slot.buffer->images_BCHW.mutable_data_ptr<float>();
     slot.labels = slot.buffer->labels_B.mutable_data_ptr<int64_t>();
+    slot.valid = has_missing_ ? slot.buffer->valid_BCHW.mutable_data_ptr<bool>() : nullptr;
     slot.ids.assign(static_cast<size_t>(plan.count), 0);
     slot.is_left_out.assign(static_cast<size_t>(plan.count), 0);
     slot.error = nullptr;
@@ -291,6 +298,9 @@ class Loader::Workers {
     buffer->images_BCHW =
         at::empty({options_.batch_size, transform_.channels(), side, side}, host.dtype(at::kFloat));
     buffer->labels_B = at::empty({options_.batch_size}, host.dtype(at::kLong));
+    if (has_missing_) {
+      buffer->valid_BCHW = at::empty(buffer->images_BCHW.sizes(), host.dtype(at::kBool));
+    }
     buffers_.push_back(std::move(buffer));
     return buffers_.back().get();
   }
@@ -336,7 +346,8 @@ class Loader::Workers {
         sample = dataset_->sample(index);
         const ImageSource source = dataset_->source(index, scratch);
         Random random(seed_, RandomPurpose::kAugment, slot.plan.epoch, sample.id);
-        transform_.apply(source, random, slot.images + item * values);
+        transform_.apply(source, random, slot.images + item * values,
+                         has_missing_ ? slot.valid + item * values : nullptr);
         slot.ids[static_cast<size_t>(item)] = sample.id;
         slot.labels[item] = sample.label;
         return;
@@ -388,21 +399,25 @@ class Loader::Workers {
     staged.batch.epoch = slot.plan.epoch;
     at::Tensor images = buffer.images_BCHW.narrow(0, 0, slot.plan.count);
     at::Tensor labels = buffer.labels_B.narrow(0, 0, slot.plan.count);
+    at::Tensor valid =
+        has_missing_ ? buffer.valid_BCHW.narrow(0, 0, slot.plan.count) : at::Tensor();
     staged.batch.sample_ids = std::move(slot.ids);
     if (std::count(slot.is_left_out.begin(), slot.is_left_out.end(), 1) > 0) {
-      leave_out(slot.is_left_out, &images, &labels, &staged.batch.sample_ids);
+      leave_out(slot.is_left_out, &images, &labels, &valid, &staged.batch.sample_ids);
     }
     if (device_.is_cpu()) {
       staged.batch.images_BCHW = std::move(images);
       // A copy: callers collect the labels of many batches, which must not hold the images'
       // buffers.
       if (has_labels_) staged.batch.labels_B = labels.clone();
+      staged.batch.valid = std::move(valid);
     } else {
       const c10::impl::VirtualGuardImpl guard(device_.type());
       if (!copy_stream_) copy_stream_ = guard.getStreamFromGlobalPool(device_, false);
       const c10::Stream before = guard.exchangeStream(*copy_stream_);
       staged.batch.images_BCHW = images.to(device_, /*non_blocking=*/true);
       if (has_labels_) staged.batch.labels_B = labels.to(device_, /*non_blocking=*/true);
+      if (has_missing_) staged.batch.valid = valid.to(device_, /*non_blocking=*/true);
       staged.ready.emplace(device_.type());
       staged.ready->record(*copy_stream_);
       if (!buffer.copied) buffer.copied.emplace(device_.type());
@@ -415,7 +430,7 @@ class Loader::Workers {
   }
 
   static void leave_out(const std::vector<uint8_t>& is_left_out, at::Tensor* images,
-                        at::Tensor* labels, std::vector<uint64_t>* ids) {
+                        at::Tensor* labels, at::Tensor* valid, std::vector<uint64_t>* ids) {
     std::vector<int64_t> kept;
     std::vector<uint64_t> kept_ids;
     for (size_t i = 0; i < is_left_out.size(); ++i) {
@@ -426,6 +441,7 @@ class Loader::Workers {
     const at::Tensor rows = at::tensor(kept, at::kLong);
     *images = images->index_select(0, rows);
     *labels = labels->index_select(0, rows);
+    if (valid->defined()) *valid = valid->index_select(0, rows);
     *ids = std::move(kept_ids);
   }
 
@@ -439,6 +455,7 @@ class Loader::Workers {
   const int64_t world_size_;
   const int64_t size_;
   const bool has_labels_;
+  const bool has_missing_;
   const std::shared_ptr<SkippedList> skipped_;
   int64_t num_threads_ = 1;
 

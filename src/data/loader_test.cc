@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <map>
+#include <memory>
 #include <set>
 #include <thread>
 
@@ -410,6 +411,69 @@ TEST(Loader, CountsTheTimeItWaits) {
   // Six samples, slept for 0, 20 or 40 ms each; at least some of it was waited for.
   EXPECT_GT(loader.wait_seconds(), 0.01);
   EXPECT_LT(loader.wait_seconds(), 10);
+}
+
+// Chips of counts: chip i is i everywhere, but for one count that is a code.
+class CountDataset : public MemoryDataset {
+ public:
+  explicit CountDataset(int64_t size, std::set<int64_t> bad = {})
+      : MemoryDataset(size, bad), bad_(std::move(bad)) {
+    auto calibration = std::make_shared<Calibration>();
+    calibration->bands.resize(2);
+    calibration_ = calibration;
+    for (int64_t i = 0; i < size; ++i) {
+      counts_.emplace_back(kSide * kSide * 2, static_cast<uint16_t>(i));
+      counts_.back()[static_cast<size_t>(2 * (i % 36) + 1)] = 65533;
+    }
+  }
+  ImageSource source(int64_t index, std::vector<std::byte>*) const override {
+    if (bad_.contains(index)) throw BadSample("chip" + std::to_string(index) + " is broken.");
+    ImageSource source;
+    source.name = "chip" + std::to_string(index);
+    source.bytes = std::as_bytes(std::span(counts_[static_cast<size_t>(index)]));
+    ImageInfo info;
+    info.format = "RECORD";
+    info.width = info.height = kSide;
+    info.bands = 2;
+    info.type = PixelType::kUint16;
+    source.raw = info;
+    source.calibration = calibration_;
+    return source;
+  }
+  bool has_missing() const override { return true; }
+
+ private:
+  std::set<int64_t> bad_;
+  std::shared_ptr<const Calibration> calibration_;
+  std::vector<std::vector<uint16_t>> counts_;
+};
+
+TEST(Loader, BatchesSayWhatWasMeasured) {
+  EXPECT_FALSE(
+      make_loader(std::make_shared<MemoryDataset>(6), {.batch_size = 6}).next().valid.defined());
+  const auto dataset = std::make_shared<CountDataset>(40, std::set<int64_t>{13});
+  Loader loader = make_loader(
+      dataset,
+      {.batch_size = 8, .workers = 3, .shuffle = false, .drop_last = false, .skip_bad = true});
+  std::vector<Batch> kept;  // buffers are not used again while somebody holds their masks alone
+  for (int64_t b = 0; b < 5; ++b) {
+    kept.push_back(loader.next());
+    kept.back().images_BCHW = kept.back().images_BCHW.clone();
+  }
+  int64_t index = 0;
+  for (const Batch& batch : kept) {
+    ASSERT_EQ(batch.valid.sizes(), batch.images_BCHW.sizes());
+    ASSERT_EQ(batch.valid.scalar_type(), at::kBool);
+    for (int64_t i = 0; i < batch.size(); ++i, ++index) {
+      if (index == 13) ++index;  // left out
+      EXPECT_EQ(batch.valid[i].sum().item<int64_t>(), 2 * kSide * kSide - 1);
+      const int64_t place = index % 36;
+      EXPECT_FALSE(batch.valid[i][1][place / kSide][place % kSide].item<bool>());
+      EXPECT_EQ(batch.images_BCHW[i][1][place / kSide][place % kSide].item<float>(), 0.0F);
+      EXPECT_EQ(batch.images_BCHW[i].sum().item<int64_t>(), index * (2 * kSide * kSide - 1));
+    }
+  }
+  EXPECT_EQ(index, 40);
 }
 
 }  // namespace

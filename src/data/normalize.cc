@@ -1,5 +1,7 @@
 #include "data/normalize.h"
 
+#include "data/image.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

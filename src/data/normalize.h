@@ -3,9 +3,9 @@
 
 #include <span>
 
-#include "data/image.h"
-
 namespace swath::data {
+
+struct Image;
 
 // One of the eight turns and mirrors of a square: first transposed, then mirrored.
 struct Orientation {

@@ -66,6 +66,7 @@ Json metadata_json(const RecordLayout& layout, const Json& statistics) {
         {{"name", band.name}, {"scale", band.scale}, {"offset", band.offset}});
   }
   metadata["classes"] = layout.class_names;
+  if (!layout.field_names.empty()) metadata["fields"] = layout.field_names;
   metadata["statistics"] = statistics;
   return metadata;
 }
@@ -123,6 +124,7 @@ Json to_json(const RecordLayout& layout) {
   Json metadata = metadata_json(layout, Json::object());
   json["band_info"] = metadata["bands"];
   json["classes"] = metadata["classes"];
+  if (metadata.contains("fields")) json["fields"] = metadata["fields"];
   return json;
 }
 
@@ -172,6 +174,7 @@ struct RecordShardWriter::State {
   std::vector<std::byte> compressed;
   std::string entries;  // IndexEntry, as bytes
   std::string names;
+  std::string fields;  // doubles, as bytes
   int64_t count = 0;
 };
 
@@ -187,7 +190,7 @@ RecordShardWriter::~RecordShardWriter() = default;
 int64_t RecordShardWriter::size() const { return state_->count; }
 
 uint64_t RecordShardWriter::file_bytes() const {
-  return state_->end() + state_->entries.size() + state_->names.size();
+  return state_->end() + state_->entries.size() + state_->names.size() + state_->fields.size();
 }
 
 void RecordShardWriter::add(const Record& record) {
@@ -206,6 +209,10 @@ void RecordShardWriter::add(const Record& record) {
   if (std::cmp_greater_equal(record.label, layout.class_names.size())) {
     throw UsageError(fmt::format("record {} has label {}, the shard has {} classes.", record.name,
                                  record.label, layout.class_names.size()));
+  }
+  if (record.fields.size() != layout.field_names.size()) {
+    throw UsageError(fmt::format("record {} has {} fields, the shard's records have {}.",
+                                 record.name, record.fields.size(), layout.field_names.size()));
   }
   if (state.names.size() + record.name.size() > std::numeric_limits<uint32_t>::max()) {
     throw UsageError("the names of one shard are longer than 4 GB.", "write smaller shards.");
@@ -238,6 +245,8 @@ void RecordShardWriter::add(const Record& record) {
   entry.name_bytes = static_cast<uint32_t>(record.name.size());
   state.entries.append(reinterpret_cast<const char*>(&entry), sizeof entry);
   state.names += record.name;
+  state.fields.append(reinterpret_cast<const char*>(record.fields.data()),
+                      record.fields.size_bytes());
   state.write(stored);
   ++state.count;
 }
@@ -263,10 +272,14 @@ void RecordShardWriter::finish(const Json& statistics) {
   header.index_offset = state.end();
   header.names_offset = header.index_offset + state.entries.size();
   header.names_bytes = state.names.size();
-  header.metadata_offset = header.names_offset + header.names_bytes;
+  // Read in place as well. The padding counts to neither; without fields there is none.
+  if (!state.fields.empty()) {
+    state.fields.insert(0, (8 - (header.names_offset + header.names_bytes) % 8) % 8, '\0');
+  }
+  header.metadata_offset = header.names_offset + header.names_bytes + state.fields.size();
   header.metadata_bytes = metadata.size();
   header.file_bytes = header.metadata_offset + header.metadata_bytes;
-  const std::string tail = state.entries + state.names + metadata;
+  const std::string tail = state.entries + state.names + state.fields + metadata;
   header.tail_checksum = xxh3(tail);
   header.header_checksum = header_checksum(header);
 
@@ -326,6 +339,16 @@ RecordShard::RecordShard(const fs::path& path) : file_(path) {
   }
   layout_.class_names = metadata.at("classes").get<std::vector<std::string>>();
   statistics_ = metadata.at("statistics");
+  layout_.field_names = metadata.value("fields", std::vector<std::string>());
+  const uint64_t field_bytes = header.record_count * layout_.field_names.size() * sizeof(double);
+  const uint64_t names_end = header.names_offset + header.names_bytes;
+  if (!layout_.field_names.empty()) {
+    if (header.metadata_offset % 8 != 0 || header.metadata_offset - names_end < field_bytes) {
+      fail(fmt::format("has no room for {} fields of its {} records.", layout_.field_names.size(),
+                       size_));
+    }
+    fields_ = reinterpret_cast<const double*>(file.data() + header.metadata_offset - field_bytes);
+  }
 }
 
 const RecordShard::IndexEntry& RecordShard::entry(int64_t index) const {
@@ -353,6 +376,12 @@ std::optional<double> RecordShard::time(int64_t index) const {
   const double time = entry(index).time;
   if (std::isnan(time)) return std::nullopt;
   return time;
+}
+
+std::span<const double> RecordShard::fields(int64_t index) const {
+  entry(index);  // refuses what is out of range
+  const size_t count = layout_.field_names.size();
+  return {fields_ + static_cast<size_t>(index) * count, count};
 }
 
 std::span<const std::byte> RecordShard::bytes(int64_t index,

@@ -6,8 +6,9 @@
 //   4096    records, one after the other. Raw records have one length: record i is one seek.
 //   tail    index of 64 bytes per record (offset, bytes, XXH3 of the stored bytes, label,
 //   longitude,
-//           latitude, time, place of the name), then the names, then metadata as JSON (bands with
-//           name, scale and offset; classes; statistics)
+//           latitude, time, place of the name), then the names, then, where the metadata name
+//           fields, one float64 per record and field, then metadata as JSON (bands with name, scale
+//           and offset; classes; fields; statistics)
 //
 // Physical value = scale * stored value + offset, per band.
 #pragma once
@@ -50,6 +51,7 @@ struct RecordLayout {
   int64_t bands = 0;
   std::vector<BandInfo> band_info;       // empty, or one per band
   std::vector<std::string> class_names;  // empty: no labels
+  std::vector<std::string> field_names;  // of the numbers that every record carries
 
   int64_t pixel_bytes_of_record() const { return height * width * bands * pixel_bytes(type); }
   // Throws UsageError when the fields contradict each other.
@@ -64,6 +66,7 @@ struct Record {
   std::optional<std::array<double, 2>> longitude_latitude;  // of the centre, degrees east and north
   std::optional<double> time;                               // seconds since 1970, UTC
   std::span<const std::byte> bytes;                         // pixels, or the encoded image
+  std::span<const double> fields;                           // one per name of the layout; NaN: none
 };
 
 // Writes one shard under a temporary name; finish() publishes it, complete. Not thread-safe.
@@ -103,6 +106,8 @@ class RecordShard {
   int64_t label(int64_t index) const;
   std::optional<std::array<double, 2>> longitude_latitude(int64_t index) const;
   std::optional<double> time(int64_t index) const;
+  // In the order of layout().field_names.
+  std::span<const double> fields(int64_t index) const;
 
   // The record as pixels (kRaw, kLz4) or encoded image (kFile). The bytes lie in the mapped file,
   // or in `scratch` when they had to be decompressed. Throws BadSample naming shard and record when
@@ -119,6 +124,7 @@ class RecordShard {
   int64_t size_ = 0;
   const IndexEntry* entries_ = nullptr;
   std::string_view names_;
+  const double* fields_ = nullptr;
 };
 
 // Byte b of value i goes to place b * count + i: neighbours become alike, which compresses better.

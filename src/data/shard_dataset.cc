@@ -7,12 +7,16 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "data/modis/chip_fields.h"
 #include "data/shard_set.h"
 
 namespace swath::data {
 namespace fs = std::filesystem;
 
-ShardDataset::ShardDataset(const fs::path& path, bool skip_bad) : path_(path) {
+ShardDataset::~ShardDataset() = default;
+
+ShardDataset::ShardDataset(const fs::path& path, bool skip_bad, const std::string& units)
+    : path_(path), units_(units) {
   fs::path manifest_path = path;
   if (fs::is_directory(path)) {
     manifest_path = path / kManifestName;
@@ -35,6 +39,9 @@ ShardDataset::ShardDataset(const fs::path& path, bool skip_bad) : path_(path) {
   if (size() == 0) {
     throw UsageError(fmt::format("shards: no usable record in {}.", path.string()),
                      "list what is wrong with `swath data verify`.");
+  }
+  if (!units.empty() && modis::ChipFields::describes(layout_)) {
+    chips_ = std::make_unique<const modis::ChipFields>(layout_);
   }
 }
 
@@ -89,7 +96,19 @@ Sample ShardDataset::sample(int64_t index) const {
 
 ImageSource ShardDataset::source(int64_t index, std::vector<std::byte>* scratch) const {
   const auto [shard, record] = locate(index);
-  return shard->source(record, scratch);
+  ImageSource source = shard->source(record, scratch);
+  if (chips_) source.calibration = chips_->calibration(shard->fields(record), units_);
+  return source;
+}
+
+std::span<const double> ShardDataset::fields(int64_t index) const {
+  const auto [shard, record] = locate(index);
+  return shard->fields(record);
+}
+
+std::optional<double> ShardDataset::time(int64_t index) const {
+  const auto [shard, record] = locate(index);
+  return shard->time(record);
 }
 
 std::string ShardDataset::description() const {

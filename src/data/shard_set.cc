@@ -161,19 +161,26 @@ Json ShardSetWriter::finish() {
   }
   state.close_shard();
   state.replace_set();
-  Json manifest = {
-      {"format", kFormat},
-      {"version", kManifestVersion},
-      {"records", state.records},
-      {"labelled", state.labelled},
-      {"bytes", state.bytes},
-      {"source", state.options.source},
-      {"layout", to_json(state.layout)},
-      {"statistics", state.of_set.images() > 0 ? state.of_set.to_json() : Json::object()},
-      {"shards", state.shards}};
-  write_file_atomically(state.directory / kManifestName,
-                        manifest.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  Json manifest =
+      write_manifest(state.directory, {state.layout, state.options.source, state.records,
+                                       state.labelled, state.bytes, state.of_set, state.shards});
   state.is_finished = true;
+  return manifest;
+}
+
+Json write_manifest(const fs::path& directory, const FinishedShards& finished) {
+  const BandStatistics& statistics = finished.statistics;
+  Json manifest = {{"format", kFormat},
+                   {"version", kManifestVersion},
+                   {"records", finished.records},
+                   {"labelled", finished.labelled},
+                   {"bytes", finished.bytes},
+                   {"source", finished.source},
+                   {"layout", to_json(finished.layout)},
+                   {"statistics", statistics.images() > 0 ? statistics.to_json() : Json::object()},
+                   {"shards", finished.shards}};
+  write_file_atomically(directory / kManifestName,
+                        manifest.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   return manifest;
 }
 

@@ -50,6 +50,20 @@ class ShardSetWriter {
   std::unique_ptr<State> state_;
 };
 
+// What a manifest says of finished shards that lie in its folder.
+struct FinishedShards {
+  RecordLayout layout;
+  std::string source;
+  int64_t records = 0;
+  int64_t labelled = 0;
+  uint64_t bytes = 0;
+  BandStatistics statistics;
+  Json shards = Json::array();  // {"file", "records", "bytes", "sha256"}
+};
+
+// Makes the folder a set: writes its manifest, and returns it.
+Json write_manifest(const std::filesystem::path& directory, const FinishedShards& finished);
+
 // Reads and checks a manifest: format, version, fields. Throws Error naming it.
 Json read_manifest(const std::filesystem::path& path);
 

@@ -19,8 +19,9 @@ namespace swath::data {
 class BandStatistics {
  public:
   // Adds every pixel of `image`. The first image sets the number of bands. Throws BadSample naming
-  // `name` on another number of bands and on NaN or infinite pixels; nothing is added then.
-  void add(const Image& image, const std::string& name);
+  // `name` on another number of bands and on NaN or infinite pixels; nothing is added then. With
+  // `has_missing` (ImageInfo's), NaN is no pixel and is left out.
+  void add(const Image& image, const std::string& name, bool has_missing = false);
   // Adds one image strip by strip, so that any size fits: rows of at most 256 MB, or of
   // options.memory_limit_bytes where that is less. `strip` is the memory to decode into; no region
   // and no jpeg_scale may be set. Throws as above and as ImageReader::read().
@@ -31,8 +32,10 @@ class BandStatistics {
 
   int64_t bands() const { return static_cast<int64_t>(mean_.size()); }
   int64_t images() const { return images_; }
-  int64_t pixels() const { return pixels_; }
-  // In stored pixel units; the variance divides by the number of pixels.
+  // Of the band with most; bands differ where values are missing.
+  int64_t pixels() const;
+  // In stored pixel units, 0 for a band without a pixel; the variance divides by the number of
+  // pixels.
   const std::vector<double>& mean() const { return mean_; }
   std::vector<double> variance() const;
   const std::vector<double>& minimum() const { return minimum_; }
@@ -49,7 +52,7 @@ class BandStatistics {
   void check_bands(int64_t found, const std::string& name) const;
 
   int64_t images_ = 0;
-  int64_t pixels_ = 0;  // per band
+  std::vector<int64_t> pixels_;  // per band
   std::vector<double> mean_;
   std::vector<double> squares_;  // sum of squared distances from the mean
   std::vector<double> minimum_;

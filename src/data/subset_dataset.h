@@ -26,6 +26,8 @@ class SubsetDataset : public Dataset {
   const std::vector<std::string>& class_names() const override;
   std::string description() const override;
   std::vector<std::string> band_names() const override { return base_->band_names(); }
+  std::string units() const override { return base_->units(); }
+  bool has_missing() const override { return base_->has_missing(); }
 
  private:
   std::shared_ptr<const Dataset> base_;

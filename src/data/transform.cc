@@ -33,7 +33,29 @@ struct Scratch {
   Image decoded;
   Image strip;
   Image cropped;
+  Image presence;
+  std::vector<float> planes;
 };
+
+// A resampled value whose weights of missing pixels sum to more than this is missing. Well over the
+// rounding of sums of weights, and under the part of any pixel that could be seen.
+constexpr float kTraceOfMissing = 1e-4F;
+
+// The presence of each value as 1 or 0, and the band's mean where there is none.
+void split_presence(std::span<const float> mean, Image* image, Image* presence) {
+  *presence = *image;
+  auto* values = image->as<float>();
+  auto* present = presence->as<float>();
+  const int64_t pixels = image->width * image->height;
+  for (int64_t i = 0; i < pixels; ++i) {
+    for (int64_t band = 0; band < image->bands; ++band) {
+      const int64_t place = i * image->bands + band;
+      const bool is_missing = std::isnan(values[place]);
+      present[place] = is_missing ? 0.0F : 1.0F;
+      if (is_missing) values[place] = mean[static_cast<size_t>(band)];
+    }
+  }
+}
 
 // The largest fraction at which the crop still has at least `size` pixels a side.
 int fast_scale(const Region& crop, int64_t size) {
@@ -188,6 +210,66 @@ class Cutter {
   DecodeOptions decode_;
 };
 
+// What has missing values goes this way: whole crops, cut as float32.
+class MissingValues {
+ public:
+  MissingValues(const TransformOptions& options, std::span<const float> mean,
+                std::span<const float> inverse_deviation)
+      : options_(options), mean_(mean), inverse_deviation_(inverse_deviation) {}
+
+  // Counts of a record, not resampled: one pass from the record into the batch.
+  bool is_one_pass(const ImageSource& source, const Plan& plan) const {
+    return source.calibration != nullptr && !plan.resized;
+  }
+  void one_pass(const ImageSource& source, const Plan& plan, const Orientation& orientation,
+                float* out, bool* valid) const {
+    const int64_t bands = source.raw->bands;
+    const auto* counts = reinterpret_cast<const uint16_t*>(source.bytes.data()) +
+                         (plan.top * source.raw->width + plan.left) * bands;
+    calibrate_to_planes(counts, source.raw->width * bands, bands, options_.bands, options_.size,
+                        options_.size, *source.calibration, orientation, mean_, inverse_deviation_,
+                        out, valid);
+  }
+
+  void cut(ImageReader& reader, const std::string& name, const Plan& plan,
+           const Orientation& orientation, Scratch* scratch, float* out, bool* valid) const {
+    const Region part = plan.resized ? needed_input(plan.geometry, kFilter) : plan.geometry.window;
+    DecodeOptions decode;
+    decode.bands = options_.bands;
+    decode.memory_limit_bytes = options_.memory_limit_mb << 20;
+    decode.region = Region{plan.left + part.left, plan.top + part.top, part.width, part.height};
+    reader.read(decode, &scratch->decoded);
+    split_presence(mean_, &scratch->decoded, &scratch->presence);
+    check_finite(scratch->decoded, *decode.region, name);
+    normalize(scratch->decoded, plan, part, orientation, mean_, inverse_deviation_, scratch, out);
+    const std::vector<float> zeros(mean_.size(), 0.0F);
+    const std::vector<float> ones(mean_.size(), 1.0F);
+    scratch->planes.resize(mean_.size() * static_cast<size_t>(options_.size * options_.size));
+    normalize(scratch->presence, plan, part, orientation, zeros, ones, scratch,
+              scratch->planes.data());
+    for (size_t i = 0; i < scratch->planes.size(); ++i) {
+      valid[i] = std::abs(scratch->planes[i] - 1.0F) <= kTraceOfMissing;
+      if (!valid[i]) out[i] = 0.0F;
+    }
+  }
+
+ private:
+  static void normalize(const Image& image, const Plan& plan, const Region& part,
+                        const Orientation& orientation, std::span<const float> mean,
+                        std::span<const float> inverse_deviation, Scratch* scratch, float* out) {
+    if (plan.resized) {
+      resample(image, part.left, part.top, plan.geometry, kFilter, &scratch->cropped);
+      normalize_to_planes(scratch->cropped, orientation, mean, inverse_deviation, out);
+    } else {
+      normalize_to_planes(image, orientation, mean, inverse_deviation, out);
+    }
+  }
+
+  const TransformOptions& options_;
+  std::span<const float> mean_;
+  std::span<const float> inverse_deviation_;
+};
+
 void append_rows(const Image& strip, int64_t total_rows, int64_t first_row, Image* image) {
   image->width = strip.width;
   image->height = total_rows;
@@ -301,7 +383,8 @@ Transform::Transform(TransformOptions options, Normalization normalization)
   }
 }
 
-void Transform::apply(const ImageSource& source, Random& random, float* out_CHW) const {
+void Transform::apply(const ImageSource& source, Random& random, float* out_CHW,
+                      bool* valid_CHW) const {
   thread_local Scratch scratch;
   ImageReader reader(source);
   const ImageInfo& info = reader.info();
@@ -312,6 +395,18 @@ void Transform::apply(const ImageSource& source, Random& random, float* out_CHW)
   }
   const Plan plan = choose(options_, info, source.name, random);
   const Orientation orientation = draw_orientation(options_, random);
+  if (info.has_missing && valid_CHW != nullptr) {
+    const MissingValues missing(options_, mean_, inverse_deviation_);
+    if (missing.is_one_pass(source, plan)) {
+      missing.one_pass(source, plan, orientation, out_CHW, valid_CHW);
+    } else {
+      missing.cut(reader, source.name, plan, orientation, &scratch, out_CHW, valid_CHW);
+    }
+    return;
+  }
+  if (valid_CHW != nullptr) {
+    std::fill_n(valid_CHW, channels() * options_.size * options_.size, true);
+  }
   Cutter cutter(reader, options_, source.name, plan, &scratch.decoded);
   if (!plan.resized || cutter.fits(plan.geometry)) {
     cutter.cut(plan.geometry, &scratch.cropped);

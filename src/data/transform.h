@@ -17,7 +17,8 @@
 
 namespace swath::data {
 
-// Per-band statistics of the training data in units of the stored pixels.
+// Per-band statistics of the training data in units of the stored pixels, or of the calibrated
+// values where the data calibrate.
 struct Normalization {
   std::vector<double> mean;
   std::vector<double> standard_deviation;
@@ -54,8 +55,12 @@ class Transform {
 
   // Writes (C, size, size) float32 to `out_CHW`. Throws BadSample for unusable input: wrong band
   // count, NaN or infinite pixels in the crop, an image smaller than the transform allows.
+  // With `valid_CHW` (same shape), values that a source declares missing (ImageInfo::has_missing)
+  // are 0 in the result and false there; a resampled value is missing when a missing one would
+  // have had a part in it. Without it they are an error.
   // Thread rule: may be called from many threads; scratch memory is kept per thread.
-  void apply(const ImageSource& source, Random& random, float* out_CHW) const;
+  void apply(const ImageSource& source, Random& random, float* out_CHW,
+             bool* valid_CHW = nullptr) const;
 
   int64_t channels() const { return static_cast<int64_t>(normalization_.mean.size()); }
   const TransformOptions& options() const { return options_; }

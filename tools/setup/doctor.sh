@@ -14,7 +14,7 @@ describe_setup() {
   describe "NVIDIA GPU" "$(has_nvidia_gpu && echo found || echo none)"
   describe "LibTorch" "$(torch_line)"
   local name
-  for name in report demo-data cuda-headers peer lint; do
+  for name in report demo-data cuda-headers peer peer-modis lint; do
     describe "$name" "$(set_line "$name")"
   done
   describe "program" "$(program_line)"

@@ -38,9 +38,9 @@ install_set() {
   mkdir -p "$target.partial"
   case $name in
     pip) pip_install python3 "$name" ;;
-    peer)
+    peer | peer-*)
       ensure_pip
-      install_peer
+      install_peer "$name"
       ;;
     *)
       local options
@@ -140,19 +140,19 @@ trim_set() {
 # The Python peers of the long tests run, so they need wheels of a Python that is here. They get a
 # launcher of their own: .deps/peer/bin/python sees exactly this set.
 install_peer() {
-  local python
+  local name=$1 python
   python=$(peer_python) || fail "the long tests need Python 3.11 or 3.12, this machine has neither." \
     "install python3.11 or python3.12."
-  pip_install "$python" peer
-  mkdir -p "$deps_dir/peer.partial/bin"
-  cat >"$deps_dir/peer.partial/bin/python" <<TEXT
+  pip_install "$python" "$name"
+  mkdir -p "$deps_dir/$name.partial/bin"
+  cat >"$deps_dir/$name.partial/bin/python" <<TEXT
 #!/usr/bin/env bash
 # Python with the packages of this folder and no others of the user.
 PYTHONPATH=\$(cd -- "\$(dirname -- "\${BASH_SOURCE[0]}")/.." && pwd)\${PYTHONPATH:+:\$PYTHONPATH}
 export PYTHONPATH PYTHONNOUSERSITE=1
 exec $python "\$@"
 TEXT
-  chmod +x "$deps_dir/peer.partial/bin/python"
+  chmod +x "$deps_dir/$name.partial/bin/python"
 }
 
 peer_python() {

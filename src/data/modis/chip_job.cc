@@ -1,0 +1,589 @@
+#include "data/modis/chip_job.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <new>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/hash.h"
+#include "core/interrupt.h"
+#include "core/log.h"
+#include "data/modis/quick_look.h"
+#include "data/parallel.h"
+#include "data/shard_set.h"
+
+namespace swath::data::modis {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr size_t kMostListed = 100;
+constexpr const char* kNotesFolder = ".chips";
+constexpr const char* kQuickLookFolder = "quicklooks";
+constexpr auto kPollTime = std::chrono::milliseconds(50);
+
+// Where a job's parts lie.
+struct Places {
+  fs::path output;
+
+  fs::path notes() const { return output / kNotesFolder; }
+  fs::path job() const { return notes() / "job.json"; }
+  fs::path note(int64_t group) const { return notes() / fmt::format("shard-{:05}.json", group); }
+  std::string shard_name(int64_t group) const { return fmt::format("shard-{:05}.shard", group); }
+  fs::path shard(int64_t group) const { return output / shard_name(group); }
+};
+
+struct Job {
+  ChipJobOptions options;
+  Places places;
+  std::vector<GranuleFiles> granules;
+  std::string fingerprint;
+
+  int64_t groups() const {
+    const auto count = static_cast<int64_t>(granules.size());
+    return (count + options.granules_per_shard - 1) / options.granules_per_shard;
+  }
+};
+
+// The product's file for each granule, by "Terra A2012123.1035".
+using FilesByGranule = std::map<std::string, fs::path>;
+
+std::string key_of(const GranuleName& name) {
+  return fmt::format("{} {}", platform_name(name.platform), name.time_text());
+}
+
+void add_file(const fs::path& path, const std::string& key, FilesByGranule* files) {
+  const auto [place, is_new] = files->emplace(key, path);
+  if (is_new || fs::equivalent(place->second, path)) return;
+  throw UsageError(fmt::format("chips: {} and {} are of one granule ({}).", place->second.string(),
+                               path.string(), key),
+                   "keep one of them: the same pixels must not come twice.");
+}
+
+// Files of the products whose names begin so after MOD or MYD.
+FilesByGranule find_products(const fs::path& root, const std::vector<std::string>& products) {
+  FilesByGranule files;
+  const auto look_at = [&](const fs::path& path) {
+    if (path.extension() != ".hdf") return;
+    const auto name = parse_granule_name(path.filename().string());
+    if (!name) return;
+    const std::string product = name->product.substr(3);
+    if (std::find(products.begin(), products.end(), product) == products.end()) return;
+    add_file(path, key_of(*name), &files);
+  };
+  if (fs::is_regular_file(root)) {
+    look_at(root);
+    return files;
+  }
+  if (!fs::is_directory(root)) {
+    throw UsageError(fmt::format("chips: there is no folder {}.", root.string()),
+                     "name the folder of the granules with --root.");
+  }
+  for (const auto& entry : fs::recursive_directory_iterator(root)) {
+    if (entry.is_regular_file()) look_at(entry.path());
+  }
+  return files;
+}
+
+std::string fingerprint_of(const ChipJobOptions& options,
+                           const std::vector<GranuleFiles>& granules) {
+  ChipJobOptions what = options;
+  // How the work is done does not change what comes out.
+  what.root = what.masks = what.geolocation = what.output = "";
+  what.processes = 0;
+  what.overwrite = what.quick_looks = what.skip_bad = false;
+  what.rank_timeout_minutes = 0;
+  std::string text = make_field_table(what).to_toml();
+  for (const GranuleFiles& files : granules) {
+    for (const fs::path& path : {files.level_1b, files.geolocation, files.mask}) {
+      text += path.empty() ? "-\n"
+                           : fmt::format("{} {}\n", path.filename().string(), fs::file_size(path));
+    }
+  }
+  return sha256_hex(text);
+}
+
+// The note of a finished group, if it is there and its shard is what it says.
+std::optional<Json> read_note(const Job& job, int64_t group) {
+  const fs::path path = job.places.note(group);
+  if (!fs::exists(path)) return std::nullopt;
+  Json note = Json::parse(read_file(path), nullptr, false);
+  if (!note.is_object() || note.value("fingerprint", "") != job.fingerprint) return std::nullopt;
+  if (note.at("records") == 0) return note;
+  std::error_code ignored;
+  if (fs::file_size(job.places.shard(group), ignored) != note.at("bytes")) return std::nullopt;
+  return note;
+}
+
+RecordLayout layout_of(const ChipJobOptions& options, const ChipFields& fields) {
+  RecordLayout layout;
+  layout.encoding = options.encoding == "lz4" ? RecordEncoding::kLz4 : RecordEncoding::kRaw;
+  layout.type = PixelType::kUint16;
+  layout.height = layout.width = options.chips.size;
+  layout.bands = static_cast<int64_t>(fields.slots().size());
+  for (const BandSlot& slot : fields.slots()) layout.band_info.push_back({slot.name(), 1, 0});
+  layout.field_names = fields.names();
+  return layout;
+}
+
+void write_quick_look(const Job& job, const ChipCutter& cutter, const GranuleReport& report) {
+  const auto& planes = cutter.planes();
+  const auto& slots = cutter.fields().slots();
+  std::vector<QuickLookBand> bands;
+  for (const size_t band : {size_t{0}, std::min<size_t>(1, slots.size() - 1), slots.size() - 1}) {
+    bands.push_back({&planes[band], is_emissive(slots[band].terra)});
+  }
+  write_png(job.places.output / kQuickLookFolder / (report.name + ".png"),
+            draw_quick_look(bands, cutter.rows(), cutter.columns(), report.accepted,
+                            job.options.chips.size));
+}
+
+// Cuts one group of granules into its shard, and leaves its note.
+void make_group(const Job& job, int64_t group, ChipCutter& cutter) {
+  const RecordLayout layout = layout_of(job.options, cutter.fields());
+  std::unique_ptr<RecordShardWriter> writer;
+  Json granules = Json::array();
+  const auto take = [&](const Chip& chip) {
+    if (!writer) writer = std::make_unique<RecordShardWriter>(job.places.shard(group), layout);
+    const std::vector<double> fields = cutter.fields().pack(chip.values);
+    Record record;
+    record.name = chip.name;
+    record.longitude_latitude = {chip.longitude, chip.latitude};
+    record.time = chip.time;
+    record.bytes = std::as_bytes(chip.counts);
+    record.fields = fields;
+    writer->add(record);
+  };
+  const int64_t begin = group * job.options.granules_per_shard;
+  const int64_t end =
+      std::min(static_cast<int64_t>(job.granules.size()), begin + job.options.granules_per_shard);
+  for (int64_t i = begin; i < end; ++i) {
+    const GranuleFiles& files = job.granules[static_cast<size_t>(i)];
+    GranuleReport report;
+    try {
+      report = cutter.cut(files, take);
+      if (job.options.quick_looks) write_quick_look(job, cutter, report);
+    } catch (const BadGranule& error) {
+      if (!job.options.skip_bad) throw;
+      report = GranuleReport();
+      report.name = files.level_1b.filename().string();
+      report.problem = error.reason();
+      report.message = error.message();
+    }
+    granules.push_back(report.to_json());
+  }
+  Json note = {{"fingerprint", job.fingerprint},
+               {"granules", granules},
+               {"records", writer ? writer->size() : 0}};
+  if (writer) {
+    writer->finish();
+    note["bytes"] = fs::file_size(job.places.shard(group));
+    note["sha256"] = sha256_hex_of_file(job.places.shard(group));
+  }
+  write_file_atomically(job.places.note(group), note.dump() + "\n");
+}
+
+// What the processes of a rank share: the next group to take, and how many are done.
+struct Shared {
+  std::atomic<int64_t> next{0};
+  std::atomic<int64_t> done{0};
+  // The first failure, written by whoever sets `has_failed` first.
+  std::atomic<bool> has_failed{false};
+  std::atomic<bool> is_failure_complete{false};
+  char reason[64] = {};
+  char message[4000] = {};
+  char hint[1000] = {};
+};
+
+class SharedMemory {
+ public:
+  SharedMemory()
+      : memory_(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                     -1, 0)) {
+    if (memory_ == MAP_FAILED) {
+      throw Error(fmt::format("chips: no memory to share: {}.", std::strerror(errno)));
+    }
+    shared_ = new (memory_) Shared;
+  }
+  ~SharedMemory() { munmap(memory_, sizeof(Shared)); }
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
+  Shared& operator*() { return *shared_; }
+
+ private:
+  void* memory_;
+  Shared* shared_;
+};
+
+template <size_t Size>
+void copy_text(const std::string& text, char (&to)[Size]) {
+  std::strncpy(to, text.c_str(), Size - 1);
+}
+
+void keep_failure(Shared& shared, const std::string& reason, const Error& error) {
+  if (shared.has_failed.exchange(true)) return;
+  copy_text(reason, shared.reason);
+  copy_text(error.message(), shared.message);
+  copy_text(error.hint(), shared.hint);
+  shared.is_failure_complete = true;
+}
+
+// Takes groups until none is left. Returns whether all went well.
+bool work(const Job& job, const std::vector<int64_t>& groups, Shared& shared) {
+  try {
+    ChipCutter cutter(job.options.chips);
+    while (!shared.has_failed) {
+      const int64_t place = shared.next.fetch_add(1);
+      if (std::cmp_greater_equal(place, groups.size())) return true;
+      stop_if_interrupted("chips");
+      make_group(job, groups[static_cast<size_t>(place)], cutter);
+      ++shared.done;
+    }
+  } catch (const BadGranule& error) {
+    keep_failure(shared, error.reason(), error);
+  } catch (const Error& error) {
+    keep_failure(shared, "", error);
+  } catch (const std::exception& error) {
+    keep_failure(shared, "", Error(error.what()));
+  }
+  return false;
+}
+
+[[noreturn]] void work_as_child(const Job& job, const std::vector<int64_t>& groups, Shared& shared,
+                                pid_t parent) {
+  // The parent waits for signals in a thread, with them blocked: here they mean the end again.
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(1);
+  _exit(work(job, groups, shared) ? 0 : 1);
+}
+
+void end_children(const std::vector<pid_t>& children) {
+  for (const pid_t child : children) kill(child, SIGKILL);
+  for (const pid_t child : children) waitpid(child, nullptr, 0);
+}
+
+void work_in_processes(const Job& job, const std::vector<int64_t>& groups, int64_t processes,
+                       Shared& shared) {
+  std::vector<pid_t> children;
+  const pid_t parent = getpid();
+  for (int64_t i = 0; i < processes; ++i) {
+    const pid_t child = fork();
+    if (child == 0) work_as_child(job, groups, shared, parent);
+    if (child < 0) {
+      end_children(children);
+      throw Error(fmt::format("chips: process {} of {} cannot be started: {}.", i, processes,
+                              std::strerror(errno)),
+                  "ask for fewer with --processes.");
+    }
+    children.push_back(child);
+  }
+  while (!children.empty()) {
+    std::this_thread::sleep_for(kPollTime);
+    show_progress(fmt::format("chips: shard {} of {}", shared.done.load(), groups.size()));
+    for (size_t i = 0; i < children.size();) {
+      int status = 0;
+      if (waitpid(children[i], &status, WNOHANG) == 0) {
+        ++i;
+        continue;
+      }
+      children.erase(children.begin() + static_cast<std::ptrdiff_t>(i));
+      if (WIFSIGNALED(status)) {
+        const Error error(fmt::format("chips: a process was ended by signal {}.", WTERMSIG(status)),
+                          "run the same command again: finished shards are kept. Where memory ran "
+                          "out, ask for fewer processes.");
+        keep_failure(shared, "", error);
+      }
+    }
+    if (shared.has_failed || interrupt_signal() != 0) {
+      end_children(std::exchange(children, {}));
+    }
+  }
+  end_progress();
+  stop_if_interrupted("chips");
+}
+
+void check_failure(Shared& shared) {
+  if (!shared.has_failed) return;
+  const std::string message =
+      shared.is_failure_complete ? shared.message : "chips: a process ended without saying why.";
+  if (shared.reason[0] != '\0') throw BadGranule(shared.reason, message, shared.hint);
+  throw Error(message, shared.hint);
+}
+
+void prepare_output(const Job& job, const LaunchEnvironment& environment) {
+  const Places& places = job.places;
+  if (job.options.overwrite && environment.world_size == 1 && fs::exists(places.notes())) {
+    for (const auto& entry : fs::directory_iterator(places.output)) {
+      if (entry.path().extension() == kShardExtension) fs::remove(entry.path());
+    }
+    fs::remove(places.output / kManifestName);
+    fs::remove_all(places.output / kQuickLookFolder);
+    fs::remove_all(places.notes());
+  }
+  if (fs::exists(places.output) && !fs::exists(places.notes()) && !fs::is_empty(places.output)) {
+    throw UsageError(
+        fmt::format("chips: output {} is not empty and holds no chips.", places.output.string()),
+        "choose another output.");
+  }
+  fs::create_directories(places.notes());
+  if (job.options.quick_looks) fs::create_directories(places.output / kQuickLookFolder);
+  if (fs::exists(places.job())) {
+    const Json saved = Json::parse(read_file(places.job()), nullptr, false);
+    if (saved.is_object() && saved.value("fingerprint", "") == job.fingerprint) return;
+    throw UsageError(fmt::format("chips: output {} was begun with other granules or options.",
+                                 places.output.string()),
+                     "choose another output, or begin anew with --overwrite (one process).");
+  }
+  ChipJobOptions options = job.options;
+  write_file_atomically(
+      places.job(),
+      Json{{"fingerprint", job.fingerprint}, {"options", make_field_table(options).to_toml()}}.dump(
+          1) +
+          "\n");
+}
+
+// What killed processes of this rank were writing.
+void remove_leftovers(const Job& job, const LaunchEnvironment& environment) {
+  for (const fs::path& folder : {job.places.output, job.places.notes()}) {
+    std::vector<fs::path> partial;
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      if (entry.path().string().find(".partial") != std::string::npos) {
+        partial.push_back(entry.path());
+      }
+    }
+    if (partial.empty()) continue;
+    for (int64_t group = environment.rank; group < job.groups(); group += environment.world_size) {
+      const std::string prefix = job.places.shard(group).stem().string() + ".";
+      for (const fs::path& path : partial) {
+        if (path.filename().string().starts_with(prefix)) fs::remove(path);
+      }
+    }
+  }
+}
+
+// Rank 0 speaks for all, so it waits for all.
+std::vector<Json> wait_for_notes(const Job& job, const LaunchEnvironment& environment) {
+  std::vector<Json> notes;
+  const auto begin = Clock::now();
+  for (int64_t group = 0; group < job.groups();) {
+    if (auto note = read_note(job, group)) {
+      notes.push_back(std::move(*note));
+      ++group;
+      continue;
+    }
+    stop_if_interrupted("chips");
+    if (environment.world_size == 1 ||
+        seconds_since(begin) > job.options.rank_timeout_minutes * 60) {
+      throw Error(
+          fmt::format("chips: shard {} of {} is missing; it belongs to rank {} of {}.", group,
+                      job.groups(), group % environment.world_size, environment.world_size),
+          "run the same command again: finished shards are kept.");
+    }
+    show_progress(fmt::format("chips: waiting for rank {}", group % environment.world_size));
+    std::this_thread::sleep_for(kPollTime);
+  }
+  return notes;
+}
+
+std::string csv_text(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char letter : text) {
+    if (letter == '"') quoted += '"';
+    quoted += letter == '\n' ? ' ' : letter;
+  }
+  return quoted + '"';
+}
+
+// The manifest, the table of granules, and the result of the command.
+Json finish(const Job& job, const std::vector<Json>& notes, int64_t resumed, double seconds) {
+  FinishedShards finished;
+  finished.layout = layout_of(job.options, ChipFields(job.options.chips.slots()));
+  finished.source = fmt::format("{} granules of {}", job.granules.size(), job.options.root);
+  std::map<std::string, int64_t> rejected;
+  std::map<std::string, int64_t> bad_granules;
+  std::map<std::string, std::map<std::string, int64_t>> codes;
+  std::map<std::string, int64_t> striped;
+  Json bad = Json::array();
+  int64_t used = 0;
+  int64_t positions = 0;
+  int64_t synthetic = 0;
+  std::string table =
+      "granule,problem,positions,chips,rejected,mask,geolocation,synthetic,message\n";
+  for (size_t group = 0; group < notes.size(); ++group) {
+    const Json& note = notes[group];
+    if (note.at("records") > 0) {
+      finished.records += note.at("records").get<int64_t>();
+      finished.bytes += note.at("bytes").get<uint64_t>();
+      finished.shards.push_back({{"file", job.places.shard_name(static_cast<int64_t>(group))},
+                                 {"records", note.at("records")},
+                                 {"bytes", note.at("bytes")},
+                                 {"sha256", note.at("sha256")}});
+    }
+    for (const Json& json : note.at("granules")) {
+      const GranuleReport report = GranuleReport::from_json(json);
+      std::string reasons;
+      for (const auto& [reason, chips] : report.rejected) {
+        rejected[reason] += chips;
+        reasons += fmt::format("{}{}={}", reasons.empty() ? "" : " ", reason, chips);
+      }
+      for (const auto& [band, of_band] : report.codes) {
+        for (const auto& [code, pixels] : of_band) codes[band][code] += pixels;
+      }
+      for (const auto& [band, detectors] : report.striped) ++striped[band];
+      positions += report.positions;
+      synthetic += report.is_synthetic ? 1 : 0;
+      if (report.problem.empty()) {
+        ++used;
+      } else {
+        ++bad_granules[report.problem];
+        if (bad.size() < kMostListed) {
+          bad.push_back(
+              {{"name", report.name}, {"reason", report.problem}, {"message", report.message}});
+        }
+      }
+      table += fmt::format("{},{},{},{},{},{},{},{},{}\n", report.name, report.problem,
+                           report.positions, report.chips, reasons, report.has_mask ? 1 : 0,
+                           report.has_exact_geolocation ? "1 km" : "5 km",
+                           report.is_synthetic ? 1 : 0, csv_text(report.message));
+    }
+  }
+  write_file_atomically(job.places.output / "granules.csv", table);
+  Json result = {{"output", job.places.output.string()},
+                 {"granules", job.granules.size()},
+                 {"used", used},
+                 {"positions", positions},
+                 {"chips", finished.records},
+                 {"rejected", rejected},
+                 {"bad_granules", bad_granules},
+                 {"bad", bad},
+                 {"codes", codes},
+                 {"striped", striped},
+                 {"synthetic", synthetic},
+                 {"shards", finished.shards.size()},
+                 {"bytes", finished.bytes},
+                 {"resumed_shards", resumed},
+                 {"seconds", seconds},
+                 {"granules_per_second", static_cast<double>(job.granules.size()) / seconds}};
+  if (finished.records == 0) {
+    result["sha256"] = "";
+    log_warning("chips: no chip was accepted; granules.csv says why.");
+    return result;
+  }
+  write_manifest(job.places.output, finished);
+  result["sha256"] = sha256_hex_of_file(job.places.output / kManifestName);
+  return result;
+}
+
+}  // namespace
+
+void ChipJobOptions::describe(FieldTable& fields) {
+  fields.add("root", &root, "folder of MOD021KM and MYD021KM files (searched below), or one file");
+  fields.add("masks", &masks, "folder of MOD06 or MOD35 files; empty: root");
+  fields.add("geolocation", &geolocation, "folder of MOD03 files; empty: root");
+  fields.add("output", &output, "folder of the shards");
+  chips.describe(fields);
+  fields.add("encoding", &encoding, "raw: counts as they are; lz4: compressed")
+      .one_of({"raw", "lz4"});
+  fields.add("granules_per_shard", &granules_per_shard, "granules that share a shard").at_least(1);
+  fields.add("processes", &processes, "that read at once, of each rank; 0: one per core")
+      .at_least(0);
+  fields.add("quick_looks", &quick_looks, "a picture of each granule with its chips");
+  fields.add("skip_bad", &skip_bad, "count and list unusable granules instead of stopping");
+  fields.add("overwrite", &overwrite, "begin anew in an output that holds chips");
+  fields
+      .add("rank_timeout_minutes", &rank_timeout_minutes,
+           "how long rank 0 waits for the other ranks of a job")
+      .at_least(0);
+}
+
+std::vector<GranuleFiles> find_granules(const ChipJobOptions& options) {
+  const fs::path root(options.root);
+  const fs::path beside = fs::is_regular_file(root) ? root.parent_path() : root;
+  const auto folder = [&](const std::string& name) {
+    return name.empty() ? beside : fs::path(name);
+  };
+  const FilesByGranule level_1b = find_products(root, {"021KM"});
+  if (level_1b.empty()) {
+    throw UsageError(fmt::format("chips: no MOD021KM or MYD021KM file (.hdf) in {}.", options.root),
+                     "name their folder with --root; files keep the names of the archive.");
+  }
+  const FilesByGranule mod06 = find_products(folder(options.masks), {"06_L2"});
+  const FilesByGranule mod35 = find_products(folder(options.masks), {"35_L2"});
+  const FilesByGranule mod03 = find_products(folder(options.geolocation), {"03"});
+  std::vector<GranuleFiles> granules;
+  for (const auto& [key, path] : level_1b) {
+    GranuleFiles files;
+    files.level_1b = path;
+    if (const auto found = mod03.find(key); found != mod03.end()) files.geolocation = found->second;
+    if (const auto found = mod35.find(key); found != mod35.end()) files.mask = found->second;
+    if (const auto found = mod06.find(key); found != mod06.end()) files.mask = found->second;
+    granules.push_back(files);
+  }
+  return granules;
+}
+
+Json make_chips(const ChipJobOptions& options, const LaunchEnvironment& environment) {
+  const auto begin = Clock::now();
+  options.chips.check();
+  if (options.output.empty()) {
+    throw UsageError("chips: no output.", "give one with --output FOLDER.");
+  }
+  if (options.overwrite && environment.world_size > 1) {
+    throw UsageError(
+        fmt::format("chips: --overwrite by one of {} ranks would remove what the others "
+                    "write.",
+                    environment.world_size),
+        "remove the output first.");
+  }
+  Job job;
+  job.options = options;
+  job.places.output = options.output;
+  job.granules = find_granules(options);
+  job.fingerprint = fingerprint_of(options, job.granules);
+  prepare_output(job, environment);
+
+  remove_leftovers(job, environment);
+  std::vector<int64_t> groups;
+  int64_t resumed = 0;
+  for (int64_t group = environment.rank; group < job.groups(); group += environment.world_size) {
+    if (read_note(job, group)) {
+      ++resumed;
+    } else {
+      groups.push_back(group);
+    }
+  }
+  if (!groups.empty()) {
+    SharedMemory memory;
+    const int64_t processes =
+        std::min(thread_count(options.processes), static_cast<int64_t>(groups.size()));
+    if (processes == 1) {
+      work(job, groups, *memory);
+    } else {
+      work_in_processes(job, groups, processes, *memory);
+    }
+    check_failure(*memory);
+  }
+  if (environment.rank != 0) return {};
+  const std::vector<Json> notes = wait_for_notes(job, environment);
+  return finish(job, notes, resumed, seconds_since(begin));
+}
+
+}  // namespace swath::data::modis

@@ -1,0 +1,402 @@
+#include "data/modis/chip_job.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+#include <set>
+#include <thread>
+
+#include "data/modis/geolocation.h"
+#include "data/modis/synthetic_granule.h"
+#include "data/shard_dataset.h"
+#include "data/shard_set.h"
+#include "data/test_files.h"
+
+namespace swath::data::modis {
+namespace {
+
+using test::message_of;
+using test::TemporaryDirectory;
+
+constexpr int64_t kSize = 20;  // two scans
+
+SyntheticGranuleOptions small(int minute, Platform platform = Platform::kTerra) {
+  SyntheticGranuleOptions options;
+  options.platform = platform;
+  options.scans = 8;
+  options.columns = 110;
+  options.minute = minute;
+  options.seed = static_cast<uint64_t>(minute);
+  options.has_faults = false;
+  return options;
+}
+
+ChipJobOptions job_of(const TemporaryDirectory& root, const std::string& output = "chips") {
+  ChipJobOptions options;
+  options.root = (root / "granules").string();
+  options.output = (root / output).string();
+  options.chips.size = kSize;
+  options.granules_per_shard = 1;
+  options.processes = 1;
+  options.quick_looks = false;
+  return options;
+}
+
+Json run(const ChipJobOptions& options, int64_t rank = 0, int64_t world_size = 1) {
+  LaunchEnvironment environment;
+  environment.rank = rank;
+  environment.world_size = world_size;
+  return make_chips(options, environment);
+}
+
+TEST(ChipJob, ChipsAreTheGranulesCountsWithTheirPlaces) {
+  const TemporaryDirectory root;
+  const SyntheticGranule files = write_synthetic_granule(root / "granules", small(10));
+  const Json result = run(job_of(root));
+  EXPECT_EQ(result.at("granules"), 1);
+  EXPECT_EQ(result.at("positions"), 4 * 5);
+  EXPECT_EQ(result.at("synthetic"), 1);
+  int64_t rejected = 0;
+  for (const auto& [reason, chips] : result.at("rejected").items())
+    rejected += chips.get<int64_t>();
+  EXPECT_EQ(result.at("chips").get<int64_t>() + rejected, 20);
+  ASSERT_GT(result.at("chips"), 10);
+
+  const Granule granule(files.level_1b);
+  const char* const bands[] = {"6", "7", "20", "28", "29", "31"};
+  std::vector<std::vector<uint16_t>> planes;
+  for (const char* band : bands) {
+    planes.emplace_back(static_cast<size_t>(granule.rows() * granule.columns()));
+    granule.read_bands({band}, {planes.back().data()});
+  }
+  const ShardDataset dataset(root / "chips");
+  const ChipFields fields(dataset.layout());
+  const Geolocation geolocation =
+      Geolocation::from_level_1b(granule.file(), granule.rows(), granule.columns());
+  std::vector<std::byte> scratch;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    const ChipValues values = fields.unpack(dataset.fields(i));
+    const auto row = static_cast<int64_t>(values.row);
+    const auto column = static_cast<int64_t>(values.column);
+    const Image chip = decode_image(dataset.source(i, &scratch));
+    for (int64_t y = 0; y < kSize; ++y) {
+      for (int64_t x = 0; x < kSize; ++x) {
+        for (size_t band = 0; band < 6; ++band) {
+          ASSERT_EQ(chip.as<uint16_t>()[(y * kSize + x) * 6 + static_cast<int64_t>(band)],
+                    planes[band][static_cast<size_t>((row + y) * granule.columns() + column + x)]);
+        }
+      }
+    }
+    const PixelGeometry centre = geolocation.at(row + kSize / 2, column + kSize / 2).value();
+    EXPECT_DOUBLE_EQ(dataset.sample(i).longitude_latitude.value()[1], centre.latitude);
+    EXPECT_DOUBLE_EQ(values.view_zenith, centre.view_zenith);
+    EXPECT_EQ(values.date, 2012123);
+    EXPECT_EQ(values.start, 1010);
+    EXPECT_DOUBLE_EQ(values.bands[5].scales.radiance_scale, granule.scales("31").radiance_scale);
+    EXPECT_NEAR(dataset.time(i).value(), granule.name().start(), 12);
+  }
+}
+
+TEST(ChipJob, AquaGivesBand5WhereTerraGivesBand6) {
+  const TemporaryDirectory root;
+  const auto files = write_synthetic_granule(root / "granules", small(10, Platform::kAqua));
+  run(job_of(root));
+  const ShardDataset dataset(root / "chips");
+  const Granule granule(files.level_1b);
+  std::vector<uint16_t> band_5(static_cast<size_t>(granule.rows() * granule.columns()));
+  granule.read_bands({"5"}, {band_5.data()});
+  std::vector<std::byte> scratch;
+  const ChipValues values = ChipFields(dataset.layout()).unpack(dataset.fields(0));
+  EXPECT_EQ(values.platform, Platform::kAqua);
+  EXPECT_EQ(decode_image(dataset.source(0, &scratch)).as<uint16_t>()[0],
+            band_5[static_cast<size_t>(values.row * 110 + values.column)]);
+}
+
+// A granule whose band 29 has one bad row of each scan and whose saturation is as it comes.
+TEST(ChipJob, EachCodeFollowsItsPolicy) {
+  const TemporaryDirectory root;
+  SyntheticGranuleOptions granule = small(10);
+  granule.has_faults = true;  // band 29: every detector 5 is dead
+  write_synthetic_granule(root / "granules", granule);
+  const Json dropped = run(job_of(root, "drop"));
+  EXPECT_EQ(dropped.at("chips"), 0);
+  EXPECT_GT(dropped.at("rejected").at("dead_detector"), 0);
+  EXPECT_GT(dropped.at("rejected").at("fill"), 0);  // the missing scan
+  EXPECT_GT(dropped.at("codes").at("29").at("dead_detector"), 0);
+
+  ChipJobOptions mask = job_of(root, "mask");
+  mask.chips.invalid = "mask";
+  mask.chips.min_valid_share = 0.8;
+  const Json masked = run(mask);
+  EXPECT_GT(masked.at("chips"), 0);
+  EXPECT_GT(masked.at("rejected").at("valid_share"), 0);
+  const ShardDataset dataset(root / "mask");
+  const ChipValues values = ChipFields(dataset.layout()).unpack(dataset.fields(0));
+  EXPECT_LE(values.valid_share, 0.9);  // a tenth of the rows is dead
+  EXPECT_GE(values.valid_share, 0.8);
+  EXPECT_DOUBLE_EQ(values.bands[4].valid_share, 0.9);
+
+  // One code apart from the rest.
+  ChipJobOptions mixed = job_of(root, "mixed");
+  mixed.chips.codes = {"dead_detector=mask"};
+  const Json result = run(mixed);
+  EXPECT_FALSE(result.at("rejected").contains("dead_detector"));
+  EXPECT_GT(result.at("rejected").at("fill"), 0);
+  EXPECT_GT(result.at("chips"), 0);
+  mixed.chips.codes = {"dead_detector=clamp"};
+  EXPECT_CONTAINS(message_of<UsageError>([&] { run(mixed); }), "says nothing of the value");
+  mixed.chips.codes = {"nothing=mask"};
+  EXPECT_CONTAINS(message_of<UsageError>([&] { run(mixed); }), "no policy");
+}
+
+TEST(ChipJob, SaturationIsClampedAndCounted) {
+  const TemporaryDirectory root;
+  SyntheticGranuleOptions bright = small(10);
+  bright.columns = 400;
+  bright.seed = 3;
+  write_synthetic_granule(root / "granules", bright);
+  ChipJobOptions options = job_of(root, "drop");
+  options.chips.bands = {"10", "31"};  // an ocean band: clouds saturate it
+  const Json dropped = run(options);
+  ASSERT_GT(dropped.at("rejected").at("saturated"), 0);
+  options.output = (root / "clamp").string();
+  options.chips.invalid = "clamp";
+  const Json clamped = run(options);
+  EXPECT_EQ(clamped.at("chips"), clamped.at("positions"));
+  const ShardDataset dataset(root / "clamp");
+  const ChipFields fields(dataset.layout());
+  double most = 0;
+  int64_t largest = 0;
+  std::vector<std::byte> scratch;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    const ChipValues values = fields.unpack(dataset.fields(i));
+    EXPECT_EQ(values.valid_share, 1);
+    most = std::max(most, values.saturated_share);
+    const Image chip = decode_image(dataset.source(i, &scratch));
+    for (int64_t p = 0; p < kSize * kSize * 2; ++p) {
+      ASSERT_LE(chip.as<uint16_t>()[p], kLargestCount);
+      largest += chip.as<uint16_t>()[p] == kLargestCount ? 1 : 0;
+    }
+  }
+  EXPECT_GT(most, 0);
+  EXPECT_GE(largest, clamped.at("codes").at("10").at("saturated").get<int64_t>());
+}
+
+TEST(ChipJob, FiltersUseTheMaskAndTheAngles) {
+  const TemporaryDirectory root;
+  write_synthetic_granule(root / "granules", small(10));
+  ChipJobOptions all = job_of(root, "all");
+  const Json unfiltered = run(all);
+  ChipJobOptions options = job_of(root, "cloudy");
+  options.chips.min_cloud_share = 0.3;
+  const Json cloudy = run(options);
+  const ShardDataset dataset(root / "all");
+  const ChipFields fields(dataset.layout());
+  int64_t expected = 0;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    expected += fields.unpack(dataset.fields(i)).cloud_share >= 0.3 ? 1 : 0;
+  }
+  EXPECT_EQ(cloudy.at("chips"), expected);
+  options = job_of(root, "low");
+  options.chips.max_sun_zenith = 1;
+  EXPECT_EQ(run(options).at("rejected").at("sun_zenith"), 20);
+  options = job_of(root, "stride");
+  options.chips.stride = 10;
+  EXPECT_EQ(run(options).at("positions"), 7 * 10);
+  EXPECT_GT(unfiltered.at("chips"), 0);
+  // Without a mask nothing is known of clouds.
+  std::filesystem::remove(root / "granules/MOD06_L2.A2012123.1010.061.synthetic.hdf");
+  options = job_of(root, "blind");
+  options.chips.min_ocean_share = 0.5;
+  EXPECT_CONTAINS(message_of<BadGranule>([&] { run(options); }), "MOD06");
+}
+
+TEST(ChipJob, NumbersOfProcessesAndRanksChangeNothing) {
+  const TemporaryDirectory root;
+  for (int minute = 0; minute < 25; minute += 5)
+    write_synthetic_granule(root / "granules", small(minute));
+  const std::string one = run(job_of(root, "one")).at("sha256");
+  ChipJobOptions options = job_of(root, "three");
+  options.processes = 3;
+  const Json three = run(options);
+  EXPECT_EQ(three.at("sha256"), one);
+  // Rank 1 of 2 comes first and says nothing; rank 0 speaks for both.
+  options = job_of(root, "ranks");
+  EXPECT_TRUE(run(options, 1, 2).is_null());
+  const Json ranks = run(options, 0, 2);
+  EXPECT_EQ(ranks.at("sha256"), one);
+  EXPECT_EQ(ranks.at("granules"), 5);
+  // A rank that never came is missed by name.
+  options = job_of(root, "alone");
+  options.rank_timeout_minutes = 0;
+  EXPECT_CONTAINS(message_of<Error>([&] { run(options, 0, 2); }), "rank 1 of 2");
+}
+
+TEST(ChipJob, AKilledRunGoesOnWithoutLossOrDoubles) {
+  const TemporaryDirectory root;
+  for (int minute = 0; minute < 40; minute += 5)
+    write_synthetic_granule(root / "granules", small(minute));
+  const Json whole = run(job_of(root, "whole"));
+  ChipJobOptions options = job_of(root, "killed");
+  options.processes = 2;
+  int64_t unfinished = 0;
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      run(options);
+      _exit(0);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(15 + 10 * attempt));
+    kill(child, SIGKILL);
+    int status = 0;
+    waitpid(child, &status, 0);
+    unfinished += WIFSIGNALED(status) ? 1 : 0;
+  }
+  EXPECT_GT(unfinished, 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // its processes die with it
+  const Json result = run(options);
+  EXPECT_EQ(result.at("chips"), whole.at("chips"));
+  EXPECT_EQ(result.at("rejected"), whole.at("rejected"));
+  EXPECT_EQ(result.at("sha256"), whole.at("sha256"));
+  const ShardDataset dataset(root / "killed");
+  std::set<std::string> names;
+  for (int64_t i = 0; i < dataset.size(); ++i) names.insert(dataset.sample(i).name);
+  EXPECT_EQ(static_cast<int64_t>(names.size()), dataset.size());
+  for (const auto& entry : std::filesystem::directory_iterator(root / "killed")) {
+    EXPECT_EQ(entry.path().string().find(".partial"), std::string::npos) << entry.path();
+  }
+  // Once more: nothing is left to do. A shard that was lost since is made again.
+  EXPECT_EQ(run(options).at("resumed_shards"), 8);
+  std::filesystem::remove(root / "killed/shard-00003.shard");
+  EXPECT_EQ(run(options).at("resumed_shards"), 7);
+  EXPECT_EQ(run(options).at("sha256"), whole.at("sha256"));
+}
+
+TEST(ChipJob, AnOutputBelongsToItsGranulesAndOptions) {
+  const TemporaryDirectory root;
+  write_synthetic_granule(root / "granules", small(0));
+  ChipJobOptions options = job_of(root);
+  run(options);
+  options.chips.stride = 10;
+  EXPECT_CONTAINS(message_of<UsageError>([&] { run(options); }), "begun with other");
+  options.overwrite = true;
+  EXPECT_GT(run(options).at("chips"), 0);
+  options.overwrite = false;
+  write_synthetic_granule(root / "granules", small(5));
+  EXPECT_CONTAINS(message_of<UsageError>([&] { run(options); }), "begun with other");
+  options.output = root.path().string();
+  EXPECT_CONTAINS(message_of<UsageError>([&] { run(options); }), "not empty");
+  options.root = (root / "nothing").string();
+  EXPECT_CONTAINS(message_of<UsageError>([&] { run(options); }), "no folder");
+}
+
+TEST(ChipJob, BadGranulesAreNamedAndCountedAndTheRestIsKept) {
+  const TemporaryDirectory root;
+  const auto granules = root / "granules";
+  write_synthetic_granule(granules, small(0));
+  SyntheticGranuleOptions night = small(5);
+  night.is_day = false;
+  write_synthetic_granule(granules, night);
+  const auto cut = write_synthetic_granule(granules, small(15)).level_1b;
+  std::filesystem::resize_file(cut, std::filesystem::file_size(cut) / 2);
+  test::write_text(granules / "MOD021KM.A2012123.1020.061.page.hdf", "<html>not found</html>");
+  std::filesystem::copy_file(granules / "MOD021KM.A2012123.1000.061.synthetic.hdf",
+                             granules / "MYD021KM.A2012123.1025.061.lie.hdf");
+  // A geolocation file of other rows than its granule's.
+  SyntheticGranuleOptions longer = small(30);
+  longer.with_mod03 = true;
+  longer.scans = 9;
+  const auto wrong = write_synthetic_granule(root / "other", longer);
+  write_synthetic_granule(granules, small(30));
+  std::filesystem::rename(wrong.mod03, granules / wrong.mod03.filename());
+  ChipJobOptions options = job_of(root);
+  EXPECT_CONTAINS(message_of<BadGranule>([&] { run(options); }), "1005");  // the first: the night
+  options.skip_bad = true;
+  const Json result = run(options);
+  EXPECT_EQ(result.at("granules"), 6);
+  EXPECT_EQ(result.at("used"), 1);
+  EXPECT_EQ(result.at("bad_granules"),
+            Json({{"night", 1}, {"unreadable", 2}, {"platform", 1}, {"pair", 1}}));
+  ASSERT_EQ(result.at("bad").size(), 5U);
+  EXPECT_GT(result.at("chips"), 0);
+  const std::string table = read_file(root / "chips/granules.csv");
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 7);
+  EXPECT_CONTAINS(table, "MOD021KM.A2012123.1020.061.page.hdf,unreadable");
+  // Two files of one granule would give every chip twice.
+  std::filesystem::copy_file(granules / "MOD021KM.A2012123.1000.061.synthetic.hdf",
+                             granules / "MOD021KM.A2012123.1000.006.older.hdf");
+  EXPECT_CONTAINS(message_of<UsageError>([&] { run(options); }), "of one granule");
+}
+
+TEST(ChipJob, AllFillGranulesAreFound) {
+  const TemporaryDirectory root;
+  SyntheticGranuleOptions night = small(0);
+  night.is_day = false;
+  write_synthetic_granule(root / "granules", night);
+  ChipJobOptions options = job_of(root);
+  options.chips.time = "any";
+  options.skip_bad = true;
+  EXPECT_EQ(run(options).at("bad_granules"), Json({{"all_fill", 1}}));
+  // What is measured at night is used at night.
+  options.output = (root / "emissive").string();
+  options.chips.bands = {"26", "31"};
+  options.chips.time = "auto";
+  EXPECT_EQ(run(options).at("used"), 1);
+  EXPECT_GT(run(options).at("chips"), 0);
+}
+
+TEST(ChipJob, AStripedDetectorIsFoundAndOthersAreNot) {
+  const TemporaryDirectory root;
+  const auto path = write_synthetic_granule(root / "granules", small(0)).level_1b;
+  const Json clean = run(job_of(root, "clean"));
+  EXPECT_FALSE(clean.at("striped").contains("31"));
+  // Detector 4 of band 31 reads a tenth too high: its rows in the file, as they lie there.
+  const Granule granule(path);
+  const auto counts = granule.file().read<uint16_t>("EV_1KM_Emissive");
+  const int64_t plane = 10 * granule.rows() * granule.columns();
+  std::string file = read_file(path);
+  for (int64_t row = 4; row < granule.rows(); row += 10) {
+    const int64_t begin = plane + row * granule.columns();
+    std::string old;
+    std::string raised;
+    for (int64_t column = 0; column < granule.columns(); ++column) {
+      const uint16_t count = counts[static_cast<size_t>(begin + column)];
+      const auto high = static_cast<uint16_t>(count + count / 10);
+      for (const auto& [text, value] : {std::pair{&old, count}, std::pair{&raised, high}}) {
+        *text += static_cast<char>(value >> 8);
+        *text += static_cast<char>(value & 0xFF);
+      }
+    }
+    const size_t place = file.find(old);
+    ASSERT_NE(place, std::string::npos);
+    file.replace(place, old.size(), raised);
+  }
+  test::write_text(path, file);
+  const Json striped = run(job_of(root, "striped"));
+  EXPECT_EQ(striped.at("striped").at("31"), 1);
+}
+
+TEST(ChipJob, QuickLooksShowGranulesWithTheirChips) {
+  const TemporaryDirectory root;
+  write_synthetic_granule(root / "granules", small(0));
+  ChipJobOptions options = job_of(root);
+  options.quick_looks = true;
+  run(options);
+  const Image picture =
+      decode_image(ImageSource::from_file(root / "chips/quicklooks/MOD021KM.A2012123.1000.png"));
+  EXPECT_EQ(picture.width, 28);
+  EXPECT_EQ(picture.height, 20);
+  int64_t framed = 0;
+  for (int64_t i = 0; i < picture.width * picture.height; ++i) {
+    const uint8_t* pixel = picture.as<uint8_t>() + 3 * i;
+    framed += pixel[0] == 255 && pixel[1] == 214 && pixel[2] == 0 ? 1 : 0;
+  }
+  EXPECT_GT(framed, 8);
+}
+
+}  // namespace
+}  // namespace swath::data::modis

@@ -1,0 +1,862 @@
+#include "data/modis/synthetic_granule.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "core/error.h"
+#include "data/modis/granule.h"
+#include "data/modis/hdf4_writer.h"
+#include "data/parallel.h"
+
+namespace swath::data::modis {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr double kScanSeconds = 1.4771;
+constexpr int64_t kGridStep = 5;
+constexpr int64_t kGridFirst = 2;
+constexpr uint8_t kUncertaintyFill = 255;
+constexpr uint8_t kUnusable = 15;
+constexpr const char* kNotice =
+    "SYNTHETIC: invented pixels in the layout of the product; not a measurement";
+
+template <size_t Bands>
+struct ArrayScales {
+  std::array<double, Bands> radiance_scales;
+  std::array<double, Bands> offsets;
+  std::array<double, Bands> reflectance_scales;
+};
+struct PlatformScales {
+  ArrayScales<2> of_250m;
+  ArrayScales<5> of_500m;
+  ArrayScales<15> of_1km;
+  ArrayScales<16> emissive;
+};
+
+// As in the attributes of the two real granules.
+constexpr PlatformScales kTerraScales = {
+    {{{0.02595116012, 0.009713838808}}, {{0, 0}}, {{5.078265895e-05, 3.077087968e-05}}},
+    {{{0.03247600794, 0.02245436981, 0.005773007404, 0.00263007055, 0.0008026596624}},
+     {{0, 0, 0, 0, 0}},
+     {{4.888717376e-05, 3.782279964e-05, 3.825240856e-05, 3.441045919e-05, 2.79301621e-05}}},
+    {{{0.01320776157, 0.008266269229, 0.005043315236, 0.003379055066, 0.002970384201,
+       0.001109640929, 0.0008216585848, 0.001249530469, 0.0006902001332, 0.0009547661175,
+       0.0008956351667, 0.007194237784, 0.008941298351, 0.006913577206, 0.003023807658}},
+     {{316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985,
+       316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985,
+       316.9721985}},
+     {{2.377920282e-05, 1.364725267e-05, 8.001932656e-06, 5.636647984e-06, 4.933857781e-06,
+       2.252741069e-06, 1.668092864e-06, 2.604086831e-06, 1.438413165e-06, 2.317632379e-06,
+       2.893130841e-06, 2.418891927e-05, 3.21654079e-05, 2.4885112e-05, 2.604184556e-05}}},
+    {{{6.262398529e-05, 0.003149510128, 6.921598106e-05, 7.910397107e-05, 3.15561374e-05,
+       5.639820665e-05, 0.0001175572979, 0.0001924497192, 0.0005324869417, 0.0004063234373,
+       0.0008400219958, 0.0007296975818, 0.0002622638713, 0.0002006958239, 0.0001767082722,
+       0.0001183385684}},
+     {{2730.583252, 2730.583496, 2730.583252, 2730.583496, 1077.444946, 1560.333374, 2730.583496,
+       2317.488525, 2730.583252, 1560.333252, 1577.339722, 1658.221191, 2501.297852, 2501.297607,
+       2501.297852, 2501.297852}},
+     {{}}},
+};
+constexpr PlatformScales kAquaScales = {
+    {{{0.02830461785, 0.00946407672}}, {{0, 0}}, {{5.674978092e-05, 3.07800583e-05}}},
+    {{{0.02100655437, 0.01849076338, 0.00475283619, 0.002720461227, 0.0008320466732}},
+     {{0, 0, 0, 0, 0}},
+     {{3.243367973e-05, 3.196096441e-05, 3.226410263e-05, 3.645396282e-05, 2.967566797e-05}}},
+    {{{0.006455244962, 0.004779992159, 0.003601932433, 0.002896558493, 0.002278374741,
+       0.001206206158, 0.0005809437134, 0.00114870409, 0.0004166734288, 0.0009519019513,
+       0.000623401429, 0.006361005362, 0.009410406463, 0.006943362765, 0.0027622981}},
+     {{316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985,
+       316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985,
+       316.9721985}},
+     {{1.190812054e-05, 8.084773981e-06, 5.873635018e-06, 4.953585176e-06, 3.88077342e-06,
+       2.51308893e-06, 1.210376126e-06, 2.458993094e-06, 8.919591323e-07, 2.370476295e-06,
+       2.065223725e-06, 2.19458525e-05, 3.477808059e-05, 2.563950329e-05, 2.43952054e-05}}},
+    {{{6.930753443e-05, 0.003466902766, 7.626575098e-05, 8.990753122e-05, 3.15561374e-05,
+       5.639820665e-05, 0.0001178319653, 0.0001924497192, 0.0005570848589, 0.0004063234373,
+       0.0006508072256, 0.0005710013211, 0.0002623370965, 0.0002008728334, 0.0001767632057,
+       0.0001185949222}},
+     {{2467.264404, 2480.600342, 2478.176514, 2402.468506, 1077.444946, 1560.333374, 2724.218506,
+       2317.488525, 2610.015381, 1560.333252, 2035.933228, 2119.084473, 2500.599365, 2499.093506,
+       2500.520508, 2495.890869}},
+     {{}}},
+};
+
+// Centres of the bands in um, in the order of the arrays.
+constexpr std::array<double, 2> kWavelengths250 = {0.645, 0.858};
+constexpr std::array<double, 5> kWavelengths500 = {0.469, 0.555, 1.24, 1.64, 2.13};
+constexpr std::array<double, 15> kWavelengths1km = {0.412, 0.443, 0.488, 0.531, 0.551,
+                                                    0.667, 0.667, 0.678, 0.678, 0.748,
+                                                    0.869, 0.905, 0.936, 0.940, 1.375};
+constexpr size_t kPlaneOfBand26 = 14;
+
+// One of the four arrays of bands.
+struct BandArray {
+  std::string name;
+  std::string dimension;
+  std::string band_names;
+  std::vector<double> numbers;  // for the array named like the dimension
+  std::vector<double> wavelengths;
+  std::vector<double> radiance_scales;
+  std::vector<double> offsets;
+  std::vector<double> reflectance_scales;  // empty: emissive
+  std::vector<std::string> bands;
+  int samples_used = 0;  // per pixel, where the array was aggregated
+  std::string long_name;
+
+  bool is_emissive() const { return reflectance_scales.empty(); }
+};
+
+template <size_t Bands>
+std::vector<double> list(const std::array<double, Bands>& values) {
+  return {values.begin(), values.end()};
+}
+
+std::vector<BandArray> band_arrays(Platform platform, uint64_t seed) {
+  const PlatformScales& scales = platform == Platform::kTerra ? kTerraScales : kAquaScales;
+  std::vector<BandArray> arrays(4);
+  arrays[0] = {"EV_250_Aggr1km_RefSB",
+               "Band_250M",
+               "1,2",
+               {1, 2},
+               list(kWavelengths250),
+               list(scales.of_250m.radiance_scales),
+               list(scales.of_250m.offsets),
+               list(scales.of_250m.reflectance_scales),
+               {"1", "2"},
+               28,
+               "Earth View 250M Aggregated 1km Reflective Solar Bands Scaled Integers"};
+  arrays[1] = {"EV_500_Aggr1km_RefSB",
+               "Band_500M",
+               "3,4,5,6,7",
+               {3, 4, 5, 6, 7},
+               list(kWavelengths500),
+               list(scales.of_500m.radiance_scales),
+               list(scales.of_500m.offsets),
+               list(scales.of_500m.reflectance_scales),
+               {"3", "4", "5", "6", "7"},
+               6,
+               "Earth View 500M Aggregated 1km Reflective Solar Bands Scaled Integers"};
+  arrays[2] = {"EV_1KM_RefSB",
+               "Band_1KM_RefSB",
+               "8,9,10,11,12,13lo,13hi,14lo,14hi,15,16,17,18,19,26",
+               {8, 9, 10, 11, 12, 13, 13.5, 14, 14.5, 15, 16, 17, 18, 19, 26},
+               list(kWavelengths1km),
+               list(scales.of_1km.radiance_scales),
+               list(scales.of_1km.offsets),
+               list(scales.of_1km.reflectance_scales),
+               {"8", "9", "10", "11", "12", "13lo", "13hi", "14lo", "14hi", "15", "16", "17", "18",
+                "19", "26"},
+               0,
+               "Earth View 1KM Reflective Solar Bands Scaled Integers"};
+  arrays[3] = {"EV_1KM_Emissive",
+               "Band_1KM_Emissive",
+               "20,21,22,23,24,25,27,28,29,30,31,32,33,34,35,36",
+               {20, 21, 22, 23, 24, 25, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36},
+               {},
+               list(scales.emissive.radiance_scales),
+               list(scales.emissive.offsets),
+               {},
+               {"20", "21", "22", "23", "24", "25", "27", "28", "29", "30", "31", "32", "33", "34",
+                "35", "36"},
+               0,
+               "Earth View 1KM Emissive Bands Scaled Integers"};
+  for (const std::string& band : arrays[3].bands) {
+    const PlanckInverse planck = *planck_inverse(platform, band);
+    // c2 / argument, in um.
+    arrays[3].wavelengths.push_back(1.4387752e4 / planck.argument);
+  }
+  // Scales drift from granule to granule.
+  const double drift = 1 + 0.0005 * static_cast<double>(seed % 7);
+  for (BandArray& array : arrays) {
+    for (double& scale : array.radiance_scales) scale *= drift;
+    for (double& scale : array.reflectance_scales) scale *= drift;
+    // The file has them as float32; counts must be made with what readers will find.
+    for (auto* values : {&array.radiance_scales, &array.offsets, &array.reflectance_scales}) {
+      for (double& value : *values) value = static_cast<double>(static_cast<float>(value));
+    }
+  }
+  return arrays;
+}
+
+// All that is known of the swath before it becomes counts.
+struct Swath {
+  int64_t rows = 0;
+  int64_t columns = 0;
+  std::vector<ScenePixel> pixels;
+  std::vector<PixelGeometry> geometry;
+};
+
+Swath make_swath(const SyntheticGranuleOptions& options, double start) {
+  Swath swath;
+  swath.rows = options.scans * kRowsPerScan;
+  swath.columns = options.columns;
+  const auto size = static_cast<size_t>(swath.rows * swath.columns);
+  swath.pixels.resize(size);
+  swath.geometry.resize(size);
+  const SyntheticScene scene(options.seed);
+  const SyntheticOrbit orbit(start, options.is_day, options.orbit_degrees);
+  parallel_for(swath.rows, 0, [&](int64_t row) {
+    for (int64_t column = 0; column < swath.columns; ++column) {
+      const auto place = static_cast<size_t>(row * swath.columns + column);
+      swath.geometry[place] = orbit.at(row, column, swath.columns);
+      swath.pixels[place] = scene.at(row, column, swath.geometry[place].latitude);
+    }
+  });
+  return swath;
+}
+
+// The missing pieces of a granule with faults.
+struct Faults {
+  int64_t missing_scan = -1;
+  int64_t broken_scan = -1;  // its last columns are missing
+
+  explicit Faults(const SyntheticGranuleOptions& options) {
+    if (!options.has_faults || options.scans < 4) return;
+    missing_scan = options.scans / 2;
+    broken_scan = options.scans / 4;
+  }
+  std::optional<uint16_t> code(int64_t row, int64_t column, int64_t columns) const {
+    const int64_t scan = row / kRowsPerScan;
+    if (scan == missing_scan) return kFill;
+    if (scan == broken_scan && column >= columns - columns / 8) return uint16_t{65534};
+    return std::nullopt;
+  }
+};
+
+bool is_dead(const SyntheticGranuleOptions& options, const std::string& band, int64_t detector) {
+  if (!options.has_faults) return false;
+  if (options.platform == Platform::kTerra) return band == "29" && detector == 5;
+  return band == "6" && (detector == 2 || detector == 5 || detector == 7 || detector == 8);
+}
+
+std::vector<uint16_t> counts_of(const SyntheticGranuleOptions& options, const Swath& swath,
+                                const Faults& faults, const BandArray& array, size_t plane) {
+  std::vector<uint16_t> counts(static_cast<size_t>(swath.rows * swath.columns));
+  const std::string& band = array.bands[plane];
+  const auto planck = planck_inverse(options.platform, band);
+  const double wavelength = array.wavelengths[plane];
+  parallel_for(swath.rows, 0, [&](int64_t row) {
+    for (int64_t column = 0; column < swath.columns; ++column) {
+      const auto place = static_cast<size_t>(row * swath.columns + column);
+      const PixelGeometry& geometry = swath.geometry[place];
+      if (const auto code = faults.code(row, column, swath.columns)) {
+        counts[place] = *code;
+        continue;
+      }
+      // Reflective bands are not sent at night, band 26 in its own array apart.
+      if (!options.is_day && !planck) {
+        counts[place] = kFill;
+        continue;
+      }
+      if (is_dead(options, band, row % kRowsPerScan)) {
+        counts[place] = 65531;
+        continue;
+      }
+      double count = 0;
+      if (planck) {
+        const double kelvin =
+            scene_temperature(swath.pixels[place], wavelength, geometry.view_zenith);
+        count = radiance_of_temperature(*planck, kelvin) / array.radiance_scales[plane] +
+                array.offsets[plane];
+      } else {
+        const double sun = std::max(0.0, std::cos(geometry.sun_zenith * 3.14159265358979 / 180));
+        count = scene_reflectance(swath.pixels[place], wavelength) * sun /
+                    array.reflectance_scales[plane] +
+                array.offsets[plane];
+      }
+      if (count > kLargestCount) {
+        counts[place] = planck                                  ? kAboveRange
+                        : plane < 2 && array.samples_used == 28 ? kAggregationFailed
+                                                                : kSaturated;
+      } else {
+        counts[place] = static_cast<uint16_t>(std::lround(std::max(0.0, count)));
+      }
+    }
+  });
+  return counts;
+}
+
+uint8_t uncertainty_of(uint16_t count) {
+  if (count == kFill) return kUncertaintyFill;
+  return count > kLargestCount ? kUnusable : uint8_t{1};
+}
+
+std::string date_text(const GranuleName& name) {
+  // Days of the months of its year.
+  const bool is_leap = name.year % 4 == 0 && (name.year % 100 != 0 || name.year % 400 == 0);
+  int month = 0;
+  int day = name.day_of_year;
+  constexpr std::array<int, 12> kDays = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  for (; month < 11; ++month) {
+    const int days = kDays[static_cast<size_t>(month)] + (month == 1 && is_leap ? 1 : 0);
+    if (day <= days) break;
+    day -= days;
+  }
+  return fmt::format("{:04}-{:02}-{:02}", name.year, month + 1, day);
+}
+
+std::string odl_object(const std::string& name, const std::string& value) {
+  return fmt::format(
+      "  OBJECT                 = {0}\n    NUM_VAL              = 1\n    VALUE                = "
+      "\"{1}\"\n  END_OBJECT             = {0}\n\n",
+      name, value);
+}
+
+std::string core_metadata(const GranuleName& name, const std::string& file,
+                          const SyntheticGranuleOptions& options) {
+  const std::string date = date_text(name);
+  const std::string begin = fmt::format("{:02}:{:02}:00.000000", name.hour, name.minute);
+  std::string text = "GROUP                  = INVENTORYMETADATA\n  GROUPTYPE = MASTERGROUP\n\n";
+  text += odl_object("LOCALGRANULEID", file);
+  text += odl_object("DAYNIGHTFLAG", options.is_day ? "Day" : "Night");
+  text += odl_object("SHORTNAME", name.product);
+  text += odl_object("VERSIONID", "61");
+  text += odl_object("RANGEBEGINNINGDATE", date);
+  text += odl_object("RANGEBEGINNINGTIME", begin);
+  text += odl_object("RANGEENDINGDATE", date);
+  text += odl_object("RANGEENDINGTIME", begin);
+  text += odl_object("ASSOCIATEDPLATFORMSHORTNAME", platform_name(name.platform));
+  text += odl_object("ASSOCIATEDINSTRUMENTSHORTNAME", "MODIS");
+  text += odl_object("PROCESSINGNOTE", kNotice);
+  return text + "END_GROUP              = INVENTORYMETADATA\nEND\n";
+}
+
+// HDF-EOS describes a swath once more as text.
+class StructText {
+ public:
+  StructText(const std::string& swath, const std::vector<std::pair<std::string, int64_t>>& sizes) {
+    text_ = "GROUP=SwathStructure\n\tGROUP=SWATH_1\n\t\tSwathName=\"" + swath + "\"\n";
+    begin("Dimension");
+    for (const auto& [name, size] : sizes) {
+      object(fmt::format("Dimension_{}", ++count_),
+             fmt::format("DimensionName=\"{}\"\n\t\t\t\tSize={}", name, size));
+    }
+    end("Dimension");
+  }
+  void maps(const std::vector<std::pair<std::string, std::string>>& geo_to_data) {
+    begin("DimensionMap");
+    for (const auto& [geo, data] : geo_to_data) {
+      object(fmt::format("DimensionMap_{}", ++count_),
+             fmt::format("GeoDimension=\"{}\"\n\t\t\t\tDataDimension=\"{}\"\n\t\t\t\tOffset=2\n\t\t"
+                         "\t\tIncrement=5",
+                         geo, data));
+    }
+    end("DimensionMap");
+  }
+  struct FieldText {
+    std::string name;
+    std::string type;
+    std::string dimensions;
+  };
+  void fields(const std::string& kind, const std::vector<FieldText>& list) {
+    begin(kind);
+    for (const FieldText& field : list) {
+      object(fmt::format("{}_{}", kind, ++count_),
+             fmt::format("{}Name=\"{}\"\n\t\t\t\tDataType=DFNT_{}\n\t\t\t\tDimList=({})", kind,
+                         field.name, field.type, field.dimensions));
+    }
+    end(kind);
+  }
+  std::string done() const {
+    return text_ +
+           "\tEND_GROUP=SWATH_1\nEND_GROUP=SwathStructure\nGROUP=GridStructure\nEND_GROUP="
+           "GridStructure\nGROUP=PointStructure\nEND_GROUP=PointStructure\nEND\n";
+  }
+
+ private:
+  void begin(const std::string& group) {
+    count_ = 0;
+    text_ += "\t\tGROUP=" + group + "\n";
+  }
+  void end(const std::string& group) { text_ += "\t\tEND_GROUP=" + group + "\n"; }
+  void object(const std::string& name, const std::string& body) {
+    text_ += "\t\t\tOBJECT=" + name + "\n\t\t\t\t" + body + "\n\t\t\tEND_OBJECT=" + name + "\n";
+  }
+
+  std::string text_;
+  int count_ = 0;
+};
+
+int16_t hundredths(double degrees) { return static_cast<int16_t>(std::lround(degrees * 100)); }
+
+// Positions and angles: every fifth pixel, or all of them.
+std::vector<std::string> add_geolocation(Hdf4Writer& writer, const Swath& swath, bool is_exact,
+                                         int deflate_level) {
+  const int64_t step = is_exact ? 1 : kGridStep;
+  const int64_t first = is_exact ? 0 : kGridFirst;
+  const int64_t lines = swath.rows / step;
+  const int64_t columns = is_exact ? swath.columns : swath.columns / kGridStep + 1;
+  const std::vector<std::string> dimensions =
+      is_exact ? std::vector<std::string>{"nscans*10", "mframes"}
+               : std::vector<std::string>{"2*nscans", "1KM_geo_dim"};
+  const auto grid = [&](const auto& value_of) {
+    std::vector<decltype(value_of(PixelGeometry()))> values;
+    values.reserve(static_cast<size_t>(lines * columns));
+    for (int64_t line = 0; line < lines; ++line) {
+      for (int64_t i = 0; i < columns; ++i) {
+        const int64_t row = first + line * step;
+        const int64_t column = std::min(swath.columns - 1, first + i * step);
+        values.push_back(
+            value_of(swath.geometry[static_cast<size_t>(row * swath.columns + column)]));
+      }
+    }
+    return values;
+  };
+  const std::vector<int64_t> shape = {lines, columns};
+  writer.add_array("Latitude", NumberType::kFloat32, shape, dimensions,
+                   grid([](const PixelGeometry& g) { return static_cast<float>(g.latitude); }),
+                   deflate_level);
+  writer.add_array("Longitude", NumberType::kFloat32, shape, dimensions,
+                   grid([](const PixelGeometry& g) { return static_cast<float>(g.longitude); }),
+                   deflate_level);
+  writer.add_text("Latitude", "units", "degrees");
+  writer.add_text("Longitude", "units", "degrees");
+  for (const char* name : {"Latitude", "Longitude"}) {
+    writer.add_numbers(name, "_FillValue", NumberType::kFloat32, {-999.9});
+  }
+  const std::vector<std::pair<const char*, std::function<int16_t(const PixelGeometry&)>>> angles = {
+      {"SensorZenith", [](const PixelGeometry& g) { return hundredths(g.view_zenith); }},
+      {"SensorAzimuth", [](const PixelGeometry& g) { return hundredths(g.view_azimuth); }},
+      {"SolarZenith", [](const PixelGeometry& g) { return hundredths(g.sun_zenith); }},
+      {"SolarAzimuth", [](const PixelGeometry& g) { return hundredths(g.sun_azimuth); }}};
+  std::vector<std::string> names;
+  const auto describe_grid = [&](const char* name) {
+    if (is_exact) return;
+    writer.add_text(name, "line_numbers", "3,8");
+    writer.add_text(name, "frame_numbers", "3,8,13,...");
+  };
+  writer.add_array("Height", NumberType::kInt16, shape, dimensions,
+                   grid([](const PixelGeometry&) { return int16_t{0}; }), deflate_level);
+  writer.add_text("Height", "units", "meters");
+  writer.add_numbers("Height", "_FillValue", NumberType::kInt16, {-32767});
+  describe_grid("Height");
+  names.emplace_back("Height");
+  for (const auto& [name, value_of] : angles) {
+    writer.add_array(name, NumberType::kInt16, shape, dimensions, grid(value_of), deflate_level);
+    writer.add_text(name, "units", "degrees");
+    writer.add_numbers(name, "valid_range", NumberType::kInt16, {-18000, 18000});
+    writer.add_numbers(name, "_FillValue", NumberType::kInt16, {-32767});
+    writer.add_numbers(name, "scale_factor", NumberType::kFloat64, {0.01});
+    describe_grid(name);
+    names.emplace_back(name);
+  }
+  writer.add_array("gflags", NumberType::kUint8, shape, dimensions,
+                   grid([](const PixelGeometry&) { return uint8_t{0}; }), deflate_level);
+  writer.add_numbers("gflags", "_FillValue", NumberType::kUint8, {255});
+  names.emplace_back("gflags");
+  return names;
+}
+
+std::vector<Hdf4Writer::Column> scan_table(const SyntheticGranuleOptions& options,
+                                           const Swath& swath, const Faults& faults, double tai) {
+  std::vector<Hdf4Writer::Column> columns = {
+      {"Scan Number", NumberType::kInt32, {}, {}},
+      {"Complete Scan Flag", NumberType::kInt32, {}, {}},
+      {"Scan Type", NumberType::kText, {}, {}},
+      {"Mirror Side", NumberType::kInt32, {}, {}},
+      {"EV Sector Start Time", NumberType::kFloat64, {}, {}},
+      {"EV_Frames", NumberType::kInt32, {}, {}},
+      {"Nadir_Frame_Number", NumberType::kInt32, {}, {}},
+      {"Latitude of Nadir Frame", NumberType::kFloat32, {}, {}},
+      {"Longitude of Nadir Frame", NumberType::kFloat32, {}, {}},
+      {"Solar Azimuth of Nadir Frame", NumberType::kFloat32, {}, {}},
+      {"Solar Zenith of Nadir Frame", NumberType::kFloat32, {}, {}},
+      {"No. OBC BB thermistor outliers", NumberType::kInt32, {}, {}},
+      {"Bit QA Flags", NumberType::kUint32, {}, {}},
+      {"Sector Rotation Angle", NumberType::kFloat32, {}, {}}};
+  for (int64_t scan = 0; scan < options.scans; ++scan) {
+    const int64_t nadir_frame = swath.columns / 2;
+    const auto nadir = static_cast<size_t>(scan * kRowsPerScan * swath.columns + nadir_frame);
+    const PixelGeometry& geometry = swath.geometry[nadir];
+    const bool is_complete = scan != faults.missing_scan && scan != faults.broken_scan;
+    const std::vector<double> values = {static_cast<double>(scan + 1),
+                                        is_complete ? 1.0 : 0.0,
+                                        0,
+                                        static_cast<double>(scan % 2),
+                                        tai + static_cast<double>(scan) * kScanSeconds,
+                                        static_cast<double>(swath.columns),
+                                        static_cast<double>(nadir_frame),
+                                        geometry.latitude,
+                                        geometry.longitude,
+                                        geometry.sun_azimuth,
+                                        geometry.sun_zenith,
+                                        0,
+                                        0,
+                                        0};
+    for (size_t i = 0; i < columns.size(); ++i) {
+      if (columns[i].type == NumberType::kText) {
+        columns[i].texts.emplace_back(options.is_day ? "D   " : "N   ");
+      } else {
+        columns[i].values.push_back(values[i]);
+      }
+    }
+  }
+  return columns;
+}
+
+void add_band_array(Hdf4Writer& writer, const BandArray& array, const std::vector<uint16_t>& counts,
+                    const Swath& swath, int deflate_level) {
+  const auto bands = static_cast<int64_t>(array.bands.size());
+  const std::vector<int64_t> shape = {bands, swath.rows, swath.columns};
+  const std::vector<std::string> dimensions = {array.dimension, "10*nscans", "Max_EV_frames"};
+  const auto same = [&](double value) { return std::vector<double>(array.bands.size(), value); };
+  writer.add_array(array.name, NumberType::kUint16, shape, dimensions, counts, deflate_level);
+  writer.add_text(array.name, "units", "none");
+  writer.add_numbers(array.name, "valid_range", NumberType::kUint16, {0, kLargestCount});
+  writer.add_numbers(array.name, "_FillValue", NumberType::kUint16, {kFill});
+  writer.add_text(array.name, "long_name", array.long_name);
+  writer.add_text(array.name, "band_names", array.band_names);
+  writer.add_numbers(array.name, "radiance_scales", NumberType::kFloat32, array.radiance_scales);
+  writer.add_numbers(array.name, "radiance_offsets", NumberType::kFloat32, array.offsets);
+  writer.add_text(array.name, "radiance_units", "Watts/m^2/micrometer/steradian");
+  if (!array.is_emissive()) {
+    writer.add_numbers(array.name, "reflectance_scales", NumberType::kFloat32,
+                       array.reflectance_scales);
+    writer.add_numbers(array.name, "reflectance_offsets", NumberType::kFloat32, array.offsets);
+    writer.add_text(array.name, "reflectance_units", "none");
+    writer.add_numbers(array.name, "corrected_counts_scales", NumberType::kFloat32,
+                       same(0.12619403));
+    writer.add_numbers(array.name, "corrected_counts_offsets", NumberType::kFloat32, array.offsets);
+    writer.add_text(array.name, "corrected_counts_units", "counts");
+  }
+  std::vector<uint8_t> indexes(counts.size());
+  std::transform(counts.begin(), counts.end(), indexes.begin(), uncertainty_of);
+  const std::string uncertainty = array.name + "_Uncert_Indexes";
+  writer.add_array(uncertainty, NumberType::kUint8, shape, dimensions, indexes, deflate_level);
+  writer.add_text(uncertainty, "units", "none");
+  writer.add_numbers(uncertainty, "valid_range", NumberType::kUint8, {0, kUnusable});
+  writer.add_numbers(uncertainty, "_FillValue", NumberType::kUint8, {kUncertaintyFill});
+  writer.add_numbers(uncertainty, "specified_uncertainty", NumberType::kFloat32,
+                     same(array.is_emissive() ? 0.5 : 1.5));
+  writer.add_numbers(uncertainty, "scaling_factor", NumberType::kFloat32,
+                     same(array.is_emissive() ? 4 : 7));
+  writer.add_text(uncertainty, "uncertainty_units", "percent");
+  if (array.samples_used > 0) {
+    const std::vector<int8_t> used(counts.size(), static_cast<int8_t>(array.samples_used));
+    writer.add_array(array.name + "_Samples_Used", NumberType::kInt8, shape, dimensions, used,
+                     deflate_level);
+    writer.add_numbers(array.name + "_Samples_Used", "valid_range", NumberType::kInt8,
+                       {0, static_cast<double>(array.samples_used)});
+    writer.add_numbers(array.name + "_Samples_Used", "_FillValue", NumberType::kInt8, {-1});
+  }
+}
+
+// Band 26 once more, by day and night.
+void add_band_26(Hdf4Writer& writer, const BandArray& array, const std::vector<uint16_t>& counts,
+                 const Swath& swath, int deflate_level) {
+  const std::vector<int64_t> shape = {swath.rows, swath.columns};
+  const std::vector<std::string> dimensions = {"10*nscans", "Max_EV_frames"};
+  writer.add_array("EV_Band26", NumberType::kUint16, shape, dimensions, counts, deflate_level);
+  writer.add_text("EV_Band26", "units", "none");
+  writer.add_numbers("EV_Band26", "valid_range", NumberType::kUint16, {0, kLargestCount});
+  writer.add_numbers("EV_Band26", "_FillValue", NumberType::kUint16, {kFill});
+  writer.add_text("EV_Band26", "long_name", "Earth View Band 26 Scaled Integers");
+  const auto one = [&](const char* name, double value) {
+    writer.add_numbers("EV_Band26", name, NumberType::kFloat32, {value});
+  };
+  one("radiance_scales", array.radiance_scales[kPlaneOfBand26]);
+  one("radiance_offsets", array.offsets[kPlaneOfBand26]);
+  one("reflectance_scales", array.reflectance_scales[kPlaneOfBand26]);
+  one("reflectance_offsets", array.offsets[kPlaneOfBand26]);
+  writer.add_text("EV_Band26", "radiance_units", "Watts/m^2/micrometer/steradian");
+  writer.add_text("EV_Band26", "reflectance_units", "none");
+  std::vector<uint8_t> indexes(counts.size());
+  std::transform(counts.begin(), counts.end(), indexes.begin(), uncertainty_of);
+  writer.add_array("EV_Band26_Uncert_Indexes", NumberType::kUint8, shape, dimensions, indexes,
+                   deflate_level);
+  writer.add_numbers("EV_Band26_Uncert_Indexes", "_FillValue", NumberType::kUint8,
+                     {kUncertaintyFill});
+}
+
+// Beside its place, then renamed: a file under its name is complete.
+void write_complete(const fs::path& path, const std::function<void(Hdf4Writer&)>& fill) {
+  fs::create_directories(path.parent_path());
+  const fs::path partial = path.string() + ".partial";
+  {
+    Hdf4Writer writer(partial);
+    fill(writer);
+  }
+  fs::rename(partial, path);
+}
+
+void write_level_1b(const fs::path& path, const SyntheticGranuleOptions& options,
+                    const GranuleName& name, const Swath& swath, double start) {
+  const Faults faults(options);
+  const int level = options.deflate_level;
+  write_complete(path, [&](Hdf4Writer& writer) {
+    std::vector<std::string> data_fields;
+    std::vector<StructText::FieldText> field_texts;
+    const std::vector<BandArray> arrays = band_arrays(options.platform, options.seed);
+    for (const BandArray& array : arrays) {
+      std::vector<uint16_t> counts;
+      for (size_t plane = 0; plane < array.bands.size(); ++plane) {
+        const std::vector<uint16_t> of_band = counts_of(options, swath, faults, array, plane);
+        counts.insert(counts.end(), of_band.begin(), of_band.end());
+      }
+      add_band_array(writer, array, counts, swath, level);
+      const std::string list =
+          fmt::format("\"{}\",\"10*nscans\",\"Max_EV_frames\"", array.dimension);
+      for (const auto& [suffix, type] :
+           {std::pair{"", "UINT16"}, std::pair{"_Uncert_Indexes", "UINT8"},
+            std::pair{"_Samples_Used", "INT8"}}) {
+        if (array.samples_used == 0 && std::string(type) == "INT8") continue;
+        data_fields.push_back(array.name + suffix);
+        field_texts.push_back({array.name + suffix, type, list});
+      }
+      writer.add_array(array.dimension, NumberType::kFloat32,
+                       {static_cast<int64_t>(array.numbers.size())}, {array.dimension},
+                       std::vector<float>(array.numbers.begin(), array.numbers.end()), 0);
+      data_fields.push_back(array.dimension);
+      field_texts.push_back({array.dimension, "FLOAT32", fmt::format("\"{}\"", array.dimension)});
+    }
+    {
+      SyntheticGranuleOptions by_day = options;
+      by_day.is_day = true;
+      add_band_26(writer, arrays[2], counts_of(by_day, swath, faults, arrays[2], kPlaneOfBand26),
+                  swath, level);
+      for (const auto& [field, type] :
+           {std::pair{"EV_Band26", "UINT16"}, std::pair{"EV_Band26_Uncert_Indexes", "UINT8"}}) {
+        data_fields.emplace_back(field);
+        field_texts.push_back({field, type, "\"10*nscans\",\"Max_EV_frames\""});
+      }
+    }
+    for (const std::string& field : add_geolocation(writer, swath, false, level)) {
+      data_fields.push_back(field);
+      field_texts.push_back(
+          {field, field == "gflags" ? "UINT8" : "INT16", "\"2*nscans\",\"1KM_geo_dim\""});
+    }
+    StructText structure("MODIS_SWATH_Type_L1B", {{"Band_250M", 2},
+                                                  {"Band_500M", 5},
+                                                  {"Band_1KM_RefSB", 15},
+                                                  {"Band_1KM_Emissive", 16},
+                                                  {"10*nscans", swath.rows},
+                                                  {"Max_EV_frames", swath.columns},
+                                                  {"2*nscans", swath.rows / kGridStep},
+                                                  {"1KM_geo_dim", swath.columns / kGridStep + 1}});
+    structure.maps({{"2*nscans", "10*nscans"}, {"1KM_geo_dim", "Max_EV_frames"}});
+    structure.fields("GeoField", {{"Latitude", "FLOAT32", "\"2*nscans\",\"1KM_geo_dim\""},
+                                  {"Longitude", "FLOAT32", "\"2*nscans\",\"1KM_geo_dim\""}});
+    structure.fields("DataField", field_texts);
+    const std::string file = path.filename().string();
+    writer.add_text("", "HDFEOSVersion", "HDFEOS_V2.9");
+    writer.add_text("", "StructMetadata.0", structure.done());
+    writer.add_text("", "CoreMetadata.0", core_metadata(name, file, options));
+    writer.add_text("", "Synthetic", kNotice);
+    const auto whole = [&](const char* attribute, int64_t value) {
+      writer.add_numbers("", attribute, NumberType::kInt32, {static_cast<double>(value)});
+    };
+    whole("Number of Scans", options.scans);
+    whole("Number of Day mode scans", options.is_day ? options.scans : 0);
+    whole("Number of Night mode scans", options.is_day ? 0 : options.scans);
+    whole("Incomplete Scans",
+          (faults.missing_scan >= 0 ? 1 : 0) + (faults.broken_scan >= 0 ? 1 : 0));
+    whole("Max Earth View Frames", swath.columns);
+    writer.add_numbers("", "Earth-Sun Distance", NumberType::kFloat32, {1.0});
+    for (const char* dimension : {"10*nscans", "Max_EV_frames"}) {
+      writer.add_numbers("",
+                         fmt::format("HDFEOS_FractionalOffset_{}_MODIS_SWATH_Type_L1B", dimension),
+                         NumberType::kFloat32, {0});
+    }
+    writer.finish_arrays();
+    // MODIS time: TAI seconds since 1993.
+    double tai = start - 725846400.0;
+    tai += start - utc_of_tai93(tai);
+    writer.add_table("Level 1B Swath Metadata", scan_table(options, swath, faults, tai));
+    writer.add_group("MODIS_SWATH_Type_L1B", "SWATH",
+                     {{"Geolocation Fields", {"Latitude", "Longitude"}},
+                      {"Data Fields", data_fields},
+                      {"Swath Attributes", {}}},
+                     "SWATH Vgroup");
+  });
+}
+
+// Byte 0 of the cloud mask.
+int8_t mask_byte(const ScenePixel& pixel, bool is_day) {
+  unsigned bits = 1;
+  bits |= pixel.is_cloudy() ? 0U : 3U << 1;
+  bits |= is_day ? 1U << 3 : 0U;
+  bits |= 1U << 4 | 1U << 5;  // no glint, no snow
+  bits |= pixel.is_land ? 3U << 6 : 0U;
+  return static_cast<int8_t>(bits);
+}
+
+std::vector<int8_t> mask_bytes(const Swath& swath, bool is_day) {
+  std::vector<int8_t> bytes;
+  bytes.reserve(swath.pixels.size());
+  for (const ScenePixel& pixel : swath.pixels) bytes.push_back(mask_byte(pixel, is_day));
+  return bytes;
+}
+
+void write_mod06(const fs::path& path, const SyntheticGranuleOptions& options,
+                 const GranuleName& name, const Swath& swath, const std::vector<uint8_t>& regimes) {
+  write_complete(path, [&](Hdf4Writer& writer) {
+    const int level = std::max(1, options.deflate_level);
+    const std::vector<int64_t> shape = {swath.rows, swath.columns};
+    const std::vector<std::string> dimensions = {"Cell_Along_Swath_1km:mod06",
+                                                 "Cell_Across_Swath_1km:mod06"};
+    const std::vector<int8_t> mask = mask_bytes(swath, options.is_day);
+    std::vector<int8_t> pairs(mask.size() * 2, 0);
+    for (size_t i = 0; i < mask.size(); ++i) pairs[2 * i] = mask[i];
+    writer.add_array("Cloud_Mask_1km", NumberType::kInt8, {swath.rows, swath.columns, 2},
+                     {dimensions[0], dimensions[1], "Cloud_Mask_1km_Num_Bytes:mod06"}, pairs,
+                     level);
+    writer.add_numbers("Cloud_Mask_1km", "_FillValue", NumberType::kInt8, {0});
+    struct Property {
+      const char* name;
+      const char* units;
+      double scale;
+      std::function<double(const ScenePixel&)> value;
+    };
+    const std::vector<Property> properties = {
+        {"Cloud_Optical_Thickness", "none", 0.01,
+         [](const ScenePixel& pixel) { return pixel.optical_thickness; }},
+        {"cloud_top_pressure_1km", "hPa", 0.1,
+         [](const ScenePixel& pixel) { return pixel.top_hectopascal; }},
+        {"cloud_top_temperature_1km", "K", 0.01,
+         [](const ScenePixel& pixel) { return pixel.top_kelvin; }},
+        {"Cloud_Effective_Radius", "micron", 0.01,
+         [](const ScenePixel& pixel) { return pixel.particle_um; }}};
+    for (const Property& property : properties) {
+      // The temperature's offset of the product keeps it inside of 16 bits.
+      const double offset = property.units[0] == 'K' ? -15000 : 0;
+      std::vector<int16_t> values;
+      values.reserve(swath.pixels.size());
+      for (const ScenePixel& pixel : swath.pixels) {
+        values.push_back(pixel.is_cloudy() ? static_cast<int16_t>(std::lround(
+                                                 property.value(pixel) / property.scale + offset))
+                                           : int16_t{-9999});
+      }
+      writer.add_array(property.name, NumberType::kInt16, shape, dimensions, values, level);
+      writer.add_numbers(property.name, "_FillValue", NumberType::kInt16, {-9999});
+      writer.add_numbers(property.name, "scale_factor", NumberType::kFloat64, {property.scale});
+      writer.add_numbers(property.name, "add_offset", NumberType::kFloat64, {offset});
+      writer.add_text(property.name, "units", property.units);
+    }
+    std::vector<int8_t> phases;
+    for (const ScenePixel& pixel : swath.pixels) {
+      phases.push_back(!pixel.is_cloudy() ? int8_t{0} : pixel.is_ice ? int8_t{2} : int8_t{1});
+    }
+    writer.add_array("Cloud_Phase_Infrared_1km", NumberType::kInt8, shape, dimensions, phases,
+                     level);
+    writer.add_array("Synthetic_Cloud_Regime", NumberType::kUint8, shape, dimensions, regimes,
+                     level);
+    writer.add_text("", "CoreMetadata.0", core_metadata(name, path.filename().string(), options));
+    writer.add_text("", "Synthetic", kNotice);
+  });
+}
+
+}  // namespace
+
+SyntheticGranule write_synthetic_granule(const fs::path& folder,
+                                         const SyntheticGranuleOptions& options) {
+  if (options.scans < 1 || options.columns < 10) {
+    throw UsageError(fmt::format("synthetic granule: {} scans of {} columns are too few.",
+                                 options.scans, options.columns));
+  }
+  GranuleName name;
+  name.platform = options.platform;
+  name.year = options.year;
+  name.day_of_year = options.day_of_year;
+  name.hour = options.hour;
+  name.minute = options.minute;
+  const double start = name.start();
+  const Swath swath = make_swath(options, start);
+  SyntheticGranule granule;
+  granule.rows = swath.rows;
+  granule.columns = swath.columns;
+  granule.regimes.reserve(swath.pixels.size());
+  for (const ScenePixel& pixel : swath.pixels) {
+    granule.regimes.push_back(pixel.is_cloudy() ? static_cast<uint8_t>(pixel.regime) : uint8_t{0});
+  }
+  const char* prefix = options.platform == Platform::kTerra ? "MOD" : "MYD";
+  const auto path_of = [&](const std::string& product) {
+    name.product = prefix + product;
+    return folder / fmt::format("{}.{}.061.synthetic.hdf", name.product, name.time_text());
+  };
+  granule.level_1b = path_of("021KM");
+  write_level_1b(granule.level_1b, options, name, swath, start);
+  if (options.with_mod06) {
+    granule.mod06 = path_of("06_L2");
+    write_mod06(granule.mod06, options, name, swath, granule.regimes);
+  }
+  if (options.with_mod35) {
+    granule.mod35 = path_of("35_L2");
+    write_complete(granule.mod35, [&](Hdf4Writer& writer) {
+      std::vector<int8_t> planes = mask_bytes(swath, options.is_day);
+      planes.resize(planes.size() * 6, 0);
+      writer.add_array(
+          "Cloud_Mask", NumberType::kInt8, {6, swath.rows, swath.columns},
+          {"Byte_Segment:mod35", "Cell_Along_Swath_1km:mod35", "Cell_Across_Swath_1km:mod35"},
+          planes, 1);
+      writer.add_text("", "CoreMetadata.0",
+                      core_metadata(name, granule.mod35.filename().string(), options));
+      writer.add_text("", "Synthetic", kNotice);
+    });
+  }
+  if (options.with_mod03) {
+    granule.mod03 = path_of("03");
+    write_complete(granule.mod03, [&](Hdf4Writer& writer) {
+      add_geolocation(writer, swath, true, 1);
+      writer.add_text("", "CoreMetadata.0",
+                      core_metadata(name, granule.mod03.filename().string(), options));
+      writer.add_text("", "Synthetic", kNotice);
+    });
+  }
+  return granule;
+}
+
+void SyntheticSetOptions::describe(FieldTable& fields) {
+  fields.add("output", &output, "folder of the granules");
+  fields.add("platform", &platform, "whose granules").one_of({"terra", "aqua", "both"});
+  fields.add("granules", &granules, "of each platform").at_least(1);
+  fields.add("scans", &scans, "of ten rows each; whole granules have 203").at_least(1);
+  fields.add("columns", &columns, "of pixels; whole granules have 1354").at_least(10);
+  fields.add("deflate_level", &deflate_level, "compression; 0: none").at_least(0).at_most(9);
+  fields.add("seed", &seed, "of what is invented").at_least(0);
+  fields.add("faults", &faults, "missing scans and dead detectors, as real files have them");
+}
+
+Json write_synthetic_granules(const SyntheticSetOptions& options) {
+  if (options.output.empty()) {
+    throw UsageError("synthesize: no output.", "give one with --output FOLDER.");
+  }
+  const fs::path folder(options.output);
+  if (fs::exists(folder) && !fs::is_empty(folder)) {
+    throw UsageError(fmt::format("synthesize: output {} is not empty.", options.output),
+                     "choose another output: invented granules must not lie among others.");
+  }
+  constexpr int64_t kOfADay = 6;
+  constexpr double kFirstDegrees = -52;
+  constexpr double kStepDegrees = 18.2;  // of an orbit in five minutes
+  Json files = Json::array();
+  for (const Platform platform : {Platform::kTerra, Platform::kAqua}) {
+    if (options.platform == (platform == Platform::kTerra ? "aqua" : "terra")) continue;
+    for (int64_t i = 0; i < options.granules; ++i) {
+      SyntheticGranuleOptions granule;
+      granule.platform = platform;
+      granule.day_of_year = static_cast<int>(1 + i / kOfADay * 7 % 365);
+      granule.hour = 10;
+      granule.minute = static_cast<int>(i % kOfADay * 5);
+      granule.orbit_degrees = kFirstDegrees + kStepDegrees * static_cast<double>(i % kOfADay);
+      granule.scans = options.scans;
+      granule.columns = options.columns;
+      granule.deflate_level = static_cast<int>(options.deflate_level);
+      granule.has_faults = options.faults;
+      granule.seed = static_cast<uint64_t>(options.seed * 100000 + 2 * i) +
+                     (platform == Platform::kAqua ? 1 : 0);
+      files.push_back(write_synthetic_granule(folder, granule).level_1b.string());
+    }
+  }
+  return {{"output", options.output},
+          {"granules", files.size()},
+          {"files", files},
+          {"synthetic", true}};
+}
+
+}  // namespace swath::data::modis
