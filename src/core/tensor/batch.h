@@ -13,6 +13,10 @@ namespace swath {
 struct Batch {
   at::Tensor images_BCHW;  // float32, normalised per band, on the device of the run
   at::Tensor labels_B;     // int64 class indices; undefined when the data has no labels
+  // bool (B, C, H, W), or (B, 1, H, W) for all bands alike: which values of `images_BCHW` were
+  // measured. Undefined: all. Where it is false the image holds 0, the mean of its band, and the
+  // value enters neither a loss nor a statistic.
+  at::Tensor valid;
   // A stable identity per record: masks and augmentation are functions of (seed, epoch, id).
   std::vector<uint64_t> sample_ids;
   uint64_t epoch = 0;
