@@ -29,7 +29,8 @@ TINY = ["--set", "model.name=vit_pico", "--set", "model.patch=4", "--set", "tran
 BATCH = ["--set", "train.batch_size=24"]
 # Two stages with windows of 4, shifted in the first.
 SWIN = ["--set", "model.name=swin_v2_pico", "--set", "model.patch=2", "--set", "model.swin.window=4",
-        "--set", "model.swin.mask_unit=4", "--set", "model.swin.drop_path=0.2"]
+        "--set", "model.swin.mask_unit=4", "--set", "model.swin.drop_path=0.2",
+        "--set", "optim.base_lr=1e-2"]
 
 
 def write_chips(folder, count=96, size=16, overflowing=None):
