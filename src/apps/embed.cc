@@ -50,12 +50,12 @@ Outcome run_embed(const CommandSyntax& syntax, const Words& words) {
   const TrainedModel trained = open_trained_model(arguments.positionals.front(), options.weights);
   const auto encoder = trained_encoder(trained, options.image_size);
   const c10::Device device = select_device(options.run.device);
-  encoder->to(device);
+  encoder->module().to(device);
   const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(options.data);
   check_bands_of(trained, *dataset);
-  const data::Transform transform(options.transform.for_evaluation(encoder->dimensions().image_size,
-                                                                   trained.options.transform.bands),
-                                  trained.normalization());
+  const data::Transform transform(
+      options.transform.for_evaluation(encoder->spec().image_size, trained.options.transform.bands),
+      trained.normalization());
   const auto directory = make_output_directory(options.run.output, "embed", arguments.overwrite);
   write_file_atomically(directory / "config.toml", fields.to_toml());
   options.features.skipped = std::make_shared<data::SkippedList>(directory / "skipped.txt");

@@ -62,14 +62,12 @@ Outcome run_finetune(const CommandSyntax& syntax, const Words& words) {
   check_bands_of(trained, *sets.test);
 
   // 1. A classifier around the pretrained encoder.
-  models::ModelOptions model = trained.options.model;
-  if (options.image_size > 0) model.image_size = options.image_size;
+  const models::ModelOptions model = model_at(trained, options.image_size);
   options.classifier.num_classes = static_cast<int64_t>(sets.train->class_names().size());
   const auto seed = static_cast<uint64_t>(options.run.seed);
   const auto classifier = models::make_classifier(model, options.classifier, seed);
   if (!options.from_scratch) {
-    models::load_pretrained(classifier->module(), classifier->model().dimensions(), trained.origin,
-                            trained.tensors);
+    models::load_pretrained(classifier->module(), model, trained.origin, trained.tensors);
   }
 
   // 2. Train, test, keep the weights.
@@ -88,7 +86,7 @@ Outcome run_finetune(const CommandSyntax& syntax, const Words& words) {
   card.metadata = card_metadata(trained);
   card.metadata["classes"] = Json(sets.train->class_names()).dump();
   const fs::path weights = directory / "model.safetensors";
-  models::export_encoder(classifier->module(), classifier->model().dimensions(), weights, card);
+  models::export_encoder(classifier->module(), model, weights, card);
   outcome.json["weights"] = weights.string();
   outcome.json["checkpoint"] = trained.origin;
   outcome.json["output"] = directory.string();

@@ -25,12 +25,22 @@ struct ExportCommandOptions {
   void describe(FieldTable& fields) {
     fields.add("output", &output, "file to write; empty: model.safetensors in the run directory");
     fields.add("weights", &weights, "which weights of the checkpoint").one_of({"model", "ema"});
-    fields.add("layout", &layout, "timm: the encoder; mae: encoder and decoder")
-        .one_of({"timm", "mae"});
+    fields
+        .add("layout", &layout,
+             "timm or microsoft (SwinV2): the encoder; mae (ViT) or simmim (SwinV2): encoder and "
+             "decoder")
+        .one_of({"timm", "microsoft", "mae", "simmim"});
     fields.add("head_classes", &head_classes, "adds a head of zeros for programs that want one")
         .at_least(0);
   }
 };
+
+void check_layout(const std::string& layout, const models::ModelOptions& model) {
+  const bool is_swin = models::is_swin(model.name);
+  if (layout == "timm" || is_swin == (layout != "mae")) return;
+  throw UsageError(fmt::format("export: the layout {} is not that of {}.", layout, model.name),
+                   is_swin ? "choose timm, microsoft or simmim." : "choose timm or mae.");
+}
 
 // What our own exports say in their metadata; other files say nothing.
 void take_normalization(const fs::path& file, PretrainOptions* run) {
@@ -59,9 +69,10 @@ Outcome run_import(const CommandSyntax& syntax, const Words& words) {
   if (arguments.positionals.empty()) {
     throw UsageError("import: name a safetensors file.", syntax.example);
   }
-  const auto mae = models::make_mae(run.model, static_cast<uint64_t>(run.run.seed));
-  run.model.channels = mae->dimensions().channels;
-  run.model.image_size = run.transform.size = mae->dimensions().image_size;
+  const auto model = models::make_objective(run.model, static_cast<uint64_t>(run.run.seed));
+  run.objective = models::objective_of(run.model);
+  run.model.channels = model->spec().channels;
+  run.model.image_size = run.transform.size = model->spec().image_size;
   const fs::path file = arguments.positionals.front();
   if (run.normalization.mean.empty()) take_normalization(file, &run);
   if (run.normalization.mean.empty()) {
@@ -76,13 +87,13 @@ Outcome run_import(const CommandSyntax& syntax, const Words& words) {
     run.normalization.standard_deviation = {58.395, 57.12, 57.375};
     run.normalization.bands = {"red", "green", "blue"};
   }
-  outcome.json = models::load_pretrained(*mae, mae->dimensions(), file);
+  outcome.json = models::load_pretrained(model->module(), run.model, file);
   const fs::path directory = make_output_directory(run.run.output, "import", arguments.overwrite);
   run.run.output = directory.string();
   const std::string config = fields.to_toml();
   write_file_atomically(directory / "config.toml", config);
   NamedTensors tensors;
-  for (const auto& parameter : mae->named_parameters()) {
+  for (const auto& parameter : model->module().named_parameters()) {
     tensors.emplace_back("model/" + parameter.key(), parameter.value());
   }
   const fs::path checkpoint =
@@ -105,6 +116,7 @@ Outcome run_export(const CommandSyntax& syntax, const Words& words) {
     throw UsageError("export: name a run directory or checkpoint.", syntax.example);
   }
   const TrainedModel trained = open_trained_model(arguments.positionals.front(), options.weights);
+  check_layout(options.layout, trained.options.model);
   const fs::path file =
       options.output.empty()
           ? fs::path(trained.origin).parent_path().parent_path() / "model.safetensors"
@@ -118,12 +130,14 @@ Outcome run_export(const CommandSyntax& syntax, const Words& words) {
   models::ExportOptions card;
   card.head_classes = options.head_classes;
   card.metadata = card_metadata(trained);
-  if (options.layout == "timm") {
+  const models::ModelOptions& model = trained.options.model;
+  if (options.layout == "timm" || options.layout == "microsoft") {
+    card.microsoft_names = options.layout == "microsoft";
     const auto encoder = trained_encoder(trained);
-    outcome.json = models::export_encoder(*encoder, encoder->dimensions(), file, card);
+    outcome.json = models::export_encoder(encoder->module(), model, file, card);
   } else {
-    const auto mae = trained_mae(trained);
-    outcome.json = models::export_full(*mae, mae->dimensions(), file, card);
+    const auto masked = trained_masked_model(trained);
+    outcome.json = models::export_full(masked->module(), model, file, card);
   }
   outcome.json["unmatched"] = Json::array();
   std::string text = fmt::format("# {}\n\n", trained.options.model.name);

@@ -152,6 +152,15 @@ void complete_normalization(PretrainOptions& options, const data::Dataset& datas
   }
 }
 
+void resolve_objective(PretrainOptions& options) {
+  const std::string fitting = models::objective_of(options.model);
+  if (options.objective == "auto") options.objective = fitting;
+  if (options.objective == fitting) return;
+  throw UsageError(
+      fmt::format("objective {} is not for the model {}.", options.objective, options.model.name),
+      fmt::format("it is trained with {}.", fitting));
+}
+
 // The model takes what the data gives: its channels and its image size.
 void fit_model_to_data(PretrainOptions& options) {
   const auto channels = static_cast<int64_t>(options.normalization.mean.size());
@@ -223,6 +232,7 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
     throw UsageError(fmt::format("--overwrite starts anew, resume={} goes on.", options.resume),
                      "give one of the two; to branch off, name another output.");
   }
+  resolve_objective(options);
   ops::set_backend(options.run.ops);
   if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
   const c10::Device device = select_device(options.run.device);
@@ -274,7 +284,7 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
       open_test_loader(options, *dataset, normalization, device, ranks);
 
   // 3. Model and training.
-  const std::shared_ptr<models::Objective> objective = models::make_objective(
+  const std::shared_ptr<models::MaskedModel> objective = models::make_objective(
       options.model, seed,
       ranks.world_size() > 1 ? models::Weights::kLater : models::Weights::kInitialized);
   train::Trainer trainer(*objective, loader, options.train, options.optim, seed, device, directory,

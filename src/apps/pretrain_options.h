@@ -51,7 +51,7 @@ struct RunOptions {
 
 struct PretrainOptions {
   RunOptions run;
-  std::string objective = "mae";
+  std::string objective = "auto";
   std::string resume = "auto";
   double telemetry_seconds = 1;
   models::ModelOptions model;
@@ -67,7 +67,8 @@ struct PretrainOptions {
 
   void describe(FieldTable& fields) {
     run.describe(fields);
-    fields.add("objective", &objective, "what is learned").one_of({"mae"});
+    fields.add("objective", &objective, "what is learned; auto: mae by a ViT, simmim by a SwinV2")
+        .one_of({"auto", "mae", "simmim"});
     fields.add("resume", &resume, "auto: the newest checkpoint in output; none; or a path");
     fields
         .add("telemetry_seconds", &telemetry_seconds,

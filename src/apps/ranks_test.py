@@ -27,6 +27,10 @@ TINY = ["--set", "model.name=vit_pico", "--set", "model.patch=4", "--set", "tran
         "--set", "train.epochs=20", "--set", "optim.warmup_epochs=1", "--set", "train.log_every=1",
         "--set", "train.checkpoint_minutes=0", "--set", "loader.workers=1", "--threads", "1"]
 BATCH = ["--set", "train.batch_size=24"]
+# Two stages with windows of 4, shifted in the first.
+SWIN = ["--set", "model.name=swin_v2_pico", "--set", "model.patch=2", "--set", "model.swin.window=4",
+        "--set", "model.swin.mask_unit=4", "--set", "model.swin.drop_path=0.2",
+        "--set", "optim.base_lr=1e-2"]
 
 
 def write_chips(folder, count=96, size=16, overflowing=None):
@@ -96,19 +100,36 @@ def demand_same_losses(output, expected, what):
                f"{what}: step {step}: loss {found[step]}, one process {loss}")
 
 
-def test_same_losses(work, chips, expected):
+def test_same_losses(work, chips, expected, model=()):
     for ranks, strategy, more in [
             (2, "FULL_SHARD", ["--set", "train.accumulation=2"]),
             (3, "DDP", []),
             (4, "HYBRID_2GPUs", ["--prefetch", "BACKWARD_POST",
                                  "--set", "train.activation_checkpointing=true"]),
             (2, "SHARD_GRAD_OP", ["--set", "sharding.unit_mib=0"])]:
-        output = work / f"same_{strategy}"
+        output = work / f"same_{strategy}{len(model)}"
         result = launch(ranks, *pretrain_words(chips, output, 8, "--strategy", strategy, "--json",
-                                               *more))
+                                               *more, *model))
         summary = json.loads(result.stdout.strip().splitlines()[-1])
         demand(summary["ranks"] == ranks, summary)
         demand_same_losses(output, expected, f"{strategy} on {ranks} ranks")
+
+
+def test_swin(work, chips):
+    """Units of several widths, and masks that are no MAE's."""
+    for tokens, loss in [("joint", "l1"), ("per_band", "cross_entropy")]:
+        model = [*SWIN, "--set", f"model.swin.tokens={tokens}", "--set", f"model.swin.loss={loss}"]
+        alone = work / f"swin_{tokens}"
+        run(*pretrain_words(chips, alone, 8, *model))
+        expected = losses(alone)
+        demand(expected[8] < expected[1], f"the loss falls: {expected}")
+        if tokens == "joint":
+            test_same_losses(work, chips, expected, model)
+            continue
+        output = work / "swin_elastic"
+        launch(3, *pretrain_words(chips, output, 4, "--strategy", "FULL_SHARD", *model))
+        launch(2, *pretrain_words(chips, output, 8, "--strategy", "DDP", *model))
+        demand_same_losses(output, expected, "a SwinV2 on 3 ranks, then on 2")
 
 
 def test_resume_on_other_ranks(work, chips, expected):
@@ -306,6 +327,7 @@ def main():
         expected = losses(work / "alone")
         demand(len(expected) == 8, expected)
         test_same_losses(work, chips, expected)
+        test_swin(work, chips)
         test_resume_on_other_ranks(work, chips, expected)
         test_uneven_ranks(work, chips, expected)
         test_non_finite_on_one_rank(work)

@@ -21,10 +21,10 @@ void ReconstructCommandOptions::describe(FieldTable& fields) {
 Json reconstruct(const TrainedModel& trained, const ReconstructCommandOptions& options,
                  const std::filesystem::path& directory) {
   const c10::Device device = select_device(options.run.device);
-  const auto mae = trained_mae(trained);
-  mae->to(device);
+  const auto model = trained_masked_model(trained);
+  model->module().to(device);
   eval::ReconstructInputs inputs;
-  inputs.mae = mae.get();
+  inputs.model = model.get();
   inputs.dataset = data::open_dataset(options.data);
   check_bands_of(trained, *inputs.dataset);
   inputs.skip_bad = options.data.skip_bad;

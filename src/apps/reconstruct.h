@@ -21,7 +21,7 @@ struct ReconstructCommandOptions {
   void describe(FieldTable& fields);
 };
 
-// Writes `directory`/reconstruct.png: images of options.data as a trained MAE completes them.
+// Writes `directory`/reconstruct.png: images of options.data as a trained model completes them.
 Json reconstruct(const TrainedModel& trained, const ReconstructCommandOptions& options,
                  const std::filesystem::path& directory);
 

@@ -492,6 +492,45 @@ def check_use(chips, folder, trained):
     assert last_json(run("data", "verify", "--root", folder / "shards", "--json"))["bad"] == 0
 
 
+def check_swin(chips, folder):
+    """Every command with a SwinV2: bands together, and each with tokens of its own."""
+    for tokens, loss in (("joint", "l1"), ("per_band", "cross_entropy")):
+        run_folder = folder / f"swin_{tokens}"
+        words = ["pretrain", "--root", chips, "--output", run_folder, "--model", "swin_v2_pico",
+                 "--model.patch", 2, "--model.swin.mask_unit", 4, "--model.swin.window", 4,
+                 "--model.swin.tokens", tokens, "--model.swin.loss", loss, "--transform.kind", "none",
+                 "--size", 16, "--batch_size", 8, "--threads", 1, "--log_every", 1, "--base_lr", 1e-2,
+                 "--warmup_epochs", 1]
+        run(*words, "--epochs", 3)
+        found = losses(run_folder)
+        assert found[max(found)] < found[1], found
+        run(*words, "--epochs", 3, "--objective", "mae", expect=2)
+        probed = last_json(run("probe", run_folder, "--root", chips, "--output",
+                               folder / f"probe_{tokens}", "--image_size", 32, "--epochs", 2,
+                               "--json"))
+        assert 0 <= probed["top1"] <= 1
+        embedded = last_json(run("embed", run_folder, "--root", chips, "--output",
+                                 folder / f"embed_{tokens}", "--evaluation", "none", "--json"))
+        assert (embedded["rows"], embedded["dim"]) == (72, 64), embedded
+        pictures = last_json(run("reconstruct", run_folder, "--root", chips, "--output",
+                                 folder / f"pictures_{tokens}", "--json"))
+        assert pictures["mean_squared_error"] > 0
+        tuned = last_json(run("finetune", run_folder, "--root", chips, "--output",
+                              folder / f"finetune_{tokens}", "--epochs", 1, "--evaluation", "none",
+                              "--batch_size", 12, "--last_blocks", 2, "--json"))
+        assert tuned["trained_parameters"] > 0
+        for layout in ("timm", "microsoft", "simmim"):
+            run("export", run_folder, "--layout", layout, "--output",
+                folder / f"{tokens}_{layout}.safetensors")
+        run("export", run_folder, "--layout", "mae", "--output", folder / "no.safetensors", expect=2)
+        imported = last_json(run(
+            "import", folder / f"{tokens}_simmim.safetensors", "--output", folder / f"again_{tokens}",
+            "--model", "swin_v2_pico", "--model.patch", 2, "--model.swin.mask_unit", 4,
+            "--model.swin.window", 4, "--model.swin.tokens", tokens, "--model.swin.loss", loss,
+            "--model.image_size", 16, "--model.channels", 2, "--json"))
+        assert imported["unmatched"] == [] and imported["missing"] == [], imported
+
+
 def main():
     if "--write-golden" not in sys.argv:
         golden.update(json.loads(GOLDEN_FILE.read_text()))
@@ -514,6 +553,7 @@ def main():
         check_full_disk(chips, folder)
         check_signals(chips, folder)
         check_use(chips, folder, trained)
+        check_swin(chips, folder)
         check_recipes(folder)
         check_demo(folder)
     if "--write-golden" in sys.argv:

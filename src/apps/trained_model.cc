@@ -33,29 +33,32 @@ TrainedModel open_trained_model(const std::string& path, const std::string& weig
   return trained;
 }
 
-std::shared_ptr<models::VisionTransformer> untrained_encoder(const TrainedModel& trained,
-                                                             int64_t image_size, uint64_t seed) {
-  models::ModelOptions options = trained.options.model;
-  if (image_size > 0) options.image_size = image_size;
-  return models::make_encoder(options, seed);
+models::ModelOptions model_at(const TrainedModel& trained, int64_t image_size) {
+  const models::ModelOptions& model = trained.options.model;
+  const bool is_same = image_size == 0 || image_size == model.image_size;
+  return is_same ? model : models::resized(model, image_size);
 }
 
-std::shared_ptr<models::VisionTransformer> trained_encoder(const TrainedModel& trained,
-                                                           int64_t image_size,
-                                                           const std::string& position) {
+std::shared_ptr<models::Encoder> untrained_encoder(const TrainedModel& trained, int64_t image_size,
+                                                   uint64_t seed) {
+  return models::make_encoder(model_at(trained, image_size), seed);
+}
+
+std::shared_ptr<models::Encoder> trained_encoder(const TrainedModel& trained, int64_t image_size,
+                                                 const std::string& position) {
   auto encoder = untrained_encoder(trained, image_size, 0);
   models::ImportOptions options;
   options.position = position;
-  models::load_pretrained(*encoder, encoder->dimensions(), trained.origin, trained.tensors,
-                          options);
+  models::load_pretrained(encoder->module(), model_at(trained, image_size), trained.origin,
+                          trained.tensors, options);
   return encoder;
 }
 
-std::shared_ptr<models::Mae> trained_mae(const TrainedModel& trained) {
-  auto mae =
-      models::make_mae(trained.options.model, static_cast<uint64_t>(trained.options.run.seed));
-  models::load_pretrained(*mae, mae->dimensions(), trained.origin, trained.tensors);
-  return mae;
+std::shared_ptr<models::MaskedModel> trained_masked_model(const TrainedModel& trained) {
+  auto model = models::make_objective(trained.options.model,
+                                      static_cast<uint64_t>(trained.options.run.seed));
+  models::load_pretrained(model->module(), trained.options.model, trained.origin, trained.tensors);
+  return model;
 }
 
 void check_bands_of(const TrainedModel& trained, const data::Dataset& dataset) {

@@ -26,15 +26,19 @@ struct TrainedModel {
 // or "ema" (the moving average, when the run kept one). Every checksum is verified.
 TrainedModel open_trained_model(const std::string& path, const std::string& weights = "model");
 
+// The options of the model for images of `image_size` pixels (0: as trained).
+models::ModelOptions model_at(const TrainedModel& trained, int64_t image_size);
+
 // The encoder with these weights, for images of `image_size` pixels (0: as trained). Another size
-// changes the position table as `position` says ("resample" or "recompute"), which is logged.
-std::shared_ptr<models::VisionTransformer> trained_encoder(
-    const TrainedModel& trained, int64_t image_size = 0, const std::string& position = "resample");
+// changes a ViT's position table as `position` says ("resample" or "recompute"), which is logged.
+std::shared_ptr<models::Encoder> trained_encoder(const TrainedModel& trained,
+                                                 int64_t image_size = 0,
+                                                 const std::string& position = "resample");
 // The same architecture with fresh weights: what features are worth without training.
-std::shared_ptr<models::VisionTransformer> untrained_encoder(const TrainedModel& trained,
-                                                             int64_t image_size, uint64_t seed);
+std::shared_ptr<models::Encoder> untrained_encoder(const TrainedModel& trained, int64_t image_size,
+                                                   uint64_t seed);
 // Encoder and decoder.
-std::shared_ptr<models::Mae> trained_mae(const TrainedModel& trained);
+std::shared_ptr<models::MaskedModel> trained_masked_model(const TrainedModel& trained);
 
 // Throws UsageError when the data names its bands and they are not those of the training data.
 void check_bands_of(const TrainedModel& trained, const data::Dataset& dataset);

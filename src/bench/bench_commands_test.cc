@@ -95,6 +95,25 @@ TEST_F(BenchCommands, TrainingStepBesideEagerAndCompiledTorch) {
   EXPECT_EQ(result.at("ratio"), least);
 }
 
+// timm's SwinV2 starts from our weights, has our gradients and follows our losses.
+TEST_F(BenchCommands, SimmimBesideEagerAndCompiledTimm) {
+  const Json result = result_of(
+      "peer --model swin_v2_micro --model.channels 6 --model.swin.depths [2,1,2] --batch_size 4 "
+      "--precision fp32 --device cpu --threads 1 --warmup_steps 3 --steps 2 --repeats 3 ");
+  ASSERT_TRUE(result.contains("peers"));
+  EXPECT_EQ(result.at("workload"), "simmim");
+  for (const char* mode : {"eager", "compile"}) {
+    SCOPED_TRACE(mode);
+    const Json& peer = result.at("peers").at(mode);
+    expect_spread(peer.at("ratio_spread"), 3);
+    EXPECT_LE(peer.at("gradient_difference").get<double>(), 1e-5);
+    for (size_t step = 0; step < 3; ++step) {
+      EXPECT_NEAR(peer.at("warmup_losses")[step], result.at("warmup_losses")[step], 1e-3);
+    }
+  }
+  EXPECT_EQ(run("peer --model swin_v2_micro --model.swin.tokens per_band --device cpu"), 2);
+}
+
 TEST_F(BenchCommands, RanksBesideRanksOfTorch) {
   for (const auto& [strategy, wrapper] : {std::pair{"DDP", "ddp"}, std::pair{"FULL_SHARD", "fsdp"},
                                           std::pair{"SHARD_GRAD_OP", "fsdp-keep"}}) {

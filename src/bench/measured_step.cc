@@ -14,25 +14,34 @@
 #include "core/tensor/memory.h"
 #include "models/model_options.h"
 #include "models/registry.h"
-#include "models/vit_spec.h"
 #include "ops/backend.h"
 #include "sharding/sharded_parameters.h"
 #include "train/hold_parameters.h"
 
 namespace swath::bench {
 
+std::string workload_of(const StepBenchOptions& options) {
+  std::string fitting = models::objective_of(options.model);
+  if (options.workload.empty()) return fitting;
+  if (options.workload == "vit" || options.workload == fitting) return options.workload;
+  throw UsageError(fmt::format("bench: the workload {} is not for the model {}.", options.workload,
+                               options.model.name),
+                   fmt::format("leave it out, or take {} or vit.", fitting));
+}
+
 std::shared_ptr<models::Objective> make_workload(const StepBenchOptions& options,
                                                  models::Weights weights) {
-  if (options.workload == "mae") return models::make_mae(options.model, seed_of(options), weights);
+  if (workload_of(options) != "vit") {
+    return models::make_objective(options.model, seed_of(options), weights);
+  }
   models::ClassifierOptions classifier;
   classifier.num_classes = kBenchClasses;
   return models::make_classifier(options.model, classifier, seed_of(options), weights);
 }
 
 ModelSpec spec_of(const StepBenchOptions& options) {
-  const models::VitDimensions dimensions = models::resolve(options.model);
-  return options.workload == "mae" ? models::mae_spec(dimensions)
-                                   : models::vit_spec(dimensions, kBenchClasses);
+  return workload_of(options) == "vit" ? models::classifier_spec(options.model, kBenchClasses)
+                                       : models::pretrain_spec(options.model);
 }
 
 Subject::Subject(const StepBenchOptions& options, c10::Device device,
@@ -70,9 +79,17 @@ Batch random_batch(const StepBenchOptions& options, const ModelSpec& spec, c10::
 
 void check_backends_agree(StepBenchOptions options, const Batch& batch, c10::Device device) {
   const at::NoGradGuard no_grad;
-  const models::VitDimensions whole = models::resolve(options.model);
-  options.model.depth = std::min<int64_t>(whole.depth, 2);
-  options.model.decoder_depth = std::min<int64_t>(whole.decoder_depth, 2);
+  if (models::is_swin(options.model.name)) {
+    std::vector<int64_t> depths;
+    for (const models::SwinStage& stage : models::resolve_swin(options.model).stages) {
+      depths.push_back(std::min<int64_t>(stage.depth, 2));
+    }
+    options.model.swin.depths = depths;
+  } else {
+    const models::VitDimensions whole = models::resolve(options.model);
+    options.model.depth = std::min<int64_t>(whole.depth, 2);
+    options.model.decoder_depth = std::min<int64_t>(whole.decoder_depth, 2);
+  }
   const std::shared_ptr<models::Objective> objective = make_workload(options);
   objective->module().to(device);
   objective->module().eval();
@@ -130,7 +147,7 @@ Json summary(const StepBenchOptions& options, const Subject& subject, c10::Devic
   const ModelSpec& spec = subject.spec();
   const auto ranks = static_cast<double>(subject.parameters->world_size());
   return {{"model", spec.name},
-          {"workload", options.workload},
+          {"workload", workload_of(options)},
           {"image_size", spec.image_size},
           {"batch_size", options.batch_size},
           {"device", device_description(device)},

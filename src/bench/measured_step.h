@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "bench/step_bench.h"
@@ -31,6 +32,9 @@ inline uint64_t seed_of(const StepBenchOptions& options) {
   return static_cast<uint64_t>(options.seed);
 }
 
+// options.workload, or where it is empty what the model is pretrained with. Throws UsageError for
+// one that does not fit the model.
+std::string workload_of(const StepBenchOptions& options);
 std::shared_ptr<models::Objective> make_workload(
     const StepBenchOptions& options, models::Weights weights = models::Weights::kInitialized);
 // What it is made of, without building it.

@@ -45,42 +45,117 @@ std::string wrapper_of(const StepBenchOptions& options, int64_t ranks) {
                    "compare DDP, NO_SHARD, SHARD_GRAD_OP or FULL_SHARD.");
 }
 
-// tools/peer/mae_peer.py is the public model, nothing more.
-void check_peer_can(const StepBenchOptions& options, const models::VitDimensions& d) {
-  const char* setting = options.workload != "mae"                ? "a workload but mae"
-                        : d.gated_mlp                            ? "a gated MLP"
-                        : d.norm_pix_per_band && d.norm_pix_loss ? "norm_pix_per_band"
-                        : d.remainder() != 0                     ? "pixels beside the patches"
-                        : options.activation_checkpointing       ? "activation_checkpointing"
-                                                                 : nullptr;
+// The peers are the public models, nothing more: what ours has beyond them, or nothing.
+const char* beyond(const models::VitDimensions& d) {
+  return d.gated_mlp                              ? "gated MLP"
+         : d.norm_pix_per_band && d.norm_pix_loss ? "norm_pix_per_band"
+         : d.remainder() != 0                     ? "place for pixels beside the patches"
+                                                  : nullptr;
+}
+
+const char* beyond(const models::SwinDimensions& d) {
+  return d.per_band            ? "mosaic of bands"
+         : d.cross_entropy     ? "cross-entropy"
+         : d.target_window > 0 ? "target_window"
+         : d.drop_path > 0     ? "drop_path of ours"
+                               : nullptr;
+}
+
+bool is_simmim(const StepBenchOptions& options) { return models::is_swin(options.model.name); }
+
+std::string script_of(const StepBenchOptions& options) {
+  return peer_script(is_simmim(options) ? "simmim_peer.py" : "mae_peer.py");
+}
+
+void check_peer_can(const StepBenchOptions& options) {
+  const char* setting = workload_of(options) == "vit"      ? "workload vit"
+                        : options.activation_checkpointing ? "activation_checkpointing"
+                        : is_simmim(options) ? beyond(models::resolve_swin(options.model))
+                                             : beyond(models::resolve(options.model));
   if (setting == nullptr) return;
   throw UsageError(fmt::format("bench peer: the Python peer has no {}.", setting),
                    "leave it out, or measure ours alone with `swath bench syn`.");
 }
 
-// What mae_peer.py starts from: whole weights, as they are before anything is sharded.
+Json config_of(const models::VitDimensions& d) {
+  return {{"width", d.width},
+          {"depth", d.depth},
+          {"heads", d.heads},
+          {"mlp", d.mlp},
+          {"patch", d.patch},
+          {"image_size", d.image_size},
+          {"channels", d.channels},
+          {"decoder_width", d.decoder_width},
+          {"decoder_depth", d.decoder_depth},
+          {"decoder_heads", d.decoder_heads},
+          {"mask_ratio", d.mask_ratio},
+          {"norm_pix_loss", d.norm_pix_loss}};
+}
+
+Json config_of(const models::SwinDimensions& d) {
+  std::vector<int64_t> depths;
+  std::vector<int64_t> pretrained;
+  for (const models::SwinStage& stage : d.stages) {
+    depths.push_back(stage.depth);
+    pretrained.push_back(stage.pretrained_rows);
+  }
+  return {{"width", d.width},
+          {"depths", depths},
+          {"heads", d.heads},
+          {"window", d.window},
+          {"pretrained_windows", pretrained},
+          {"patch", d.patch},
+          {"image_size", d.image_size},
+          {"channels", d.channels},
+          {"mask_unit", d.mask_unit}};
+}
+
+constexpr double kBeyondPredictions = 8;
+
+// A SwinV2 begins with blocks that do nothing: the norm behind each branch has weight 0, and no
+// parameter within has a gradient to compare. Here they begin at 1.
+bool begins_at_one(const std::string& name) {
+  return name.starts_with("layers.") &&
+         (name.ends_with(".norm1.weight") || name.ends_with(".norm2.weight"));
+}
+
+void begin_at_one(sharding::Parameters& parameters) {
+  const at::NoGradGuard no_grad;
+  bool is_changed = false;
+  for (ParamView& view : parameters.views()) {
+    for (const ParamSegment& segment : view.segments) {
+      if (!begins_at_one(segment.name)) continue;
+      view.local.narrow(0, segment.offset, segment.length).fill_(1);
+      is_changed = true;
+    }
+  }
+  if (is_changed) parameters.publish();
+}
+
+// What a peer starts from: whole weights, as they are before anything is sharded.
 void write_start(const std::filesystem::path& path, const StepBenchOptions& options,
                  models::Objective& objective, const Batch& batch) {
-  const models::VitDimensions d = models::resolve(options.model);
-  const Json config = {{"width", d.width},
-                       {"depth", d.depth},
-                       {"heads", d.heads},
-                       {"mlp", d.mlp},
-                       {"patch", d.patch},
-                       {"image_size", d.image_size},
-                       {"channels", d.channels},
-                       {"decoder_width", d.decoder_width},
-                       {"decoder_depth", d.decoder_depth},
-                       {"decoder_heads", d.decoder_heads},
-                       {"mask_ratio", d.mask_ratio},
-                       {"norm_pix_loss", d.norm_pix_loss},
-                       {"lr", kBenchLearningRate},
-                       {"weight_decay", optim::AdamWOptions{}.weight_decay}};
-  NamedTensors tensors = {{"images", batch.images_BCHW},
-                          {"noise", models::mask_noise(seed_of(options), batch.epoch,
-                                                       batch.sample_ids, d.num_patches())}};
+  Json config;
+  NamedTensors tensors = {{"images", batch.images_BCHW}};
+  if (is_simmim(options)) {
+    const models::SwinDimensions d = models::resolve_swin(options.model);
+    config = config_of(d);
+    tensors.emplace_back("units",
+                         models::unit_masks(seed_of(options), batch.epoch, batch.sample_ids, d)
+                             .squeeze(1)
+                             .to(at::kFloat));
+  } else {
+    const models::VitDimensions d = models::resolve(options.model);
+    config = config_of(d);
+    tensors.emplace_back("noise", models::mask_noise(seed_of(options), batch.epoch,
+                                                     batch.sample_ids, d.num_patches()));
+  }
+  config["lr"] = kBenchLearningRate;
+  config["weight_decay"] = optim::AdamWOptions{}.weight_decay;
   for (const auto& item : objective.module().named_parameters()) {
-    tensors.emplace_back("weight." + item.key(), item.value().detach());
+    const at::Tensor values = item.value().detach();
+    tensors.emplace_back("weight." + item.key(),
+                         begins_at_one(item.key()) ? at::ones_like(values) : values);
   }
   write_tensors(path, tensors, {{"config", config.dump()}});
 }
@@ -130,11 +205,12 @@ class PeerRanks {
   std::filesystem::path directory_;  // of the first rank
 };
 
-Peer start_peer(const std::string& mode, const std::filesystem::path& start,
-                at::ScalarType precision, c10::Device device, const PeerRanks& ranks) {
+Peer start_peer(const std::string& script, const std::string& mode,
+                const std::filesystem::path& start, at::ScalarType precision, c10::Device device,
+                const PeerRanks& ranks) {
   const int threads = at::get_num_threads();
   std::vector<std::string> command = {peer_python(),
-                                      peer_script("mae_peer.py"),
+                                      script,
                                       start.string(),
                                       "--mode",
                                       mode,
@@ -216,7 +292,7 @@ Json result_of(const Peer& peer, const std::vector<double>& our_rates, const Pee
 Json bench_peer(const StepBenchOptions& options, c10::Device device,
                 sharding::ProcessGroups* groups) {
   // 1. One set of weights for all; images and masks of each rank, the same for its peer.
-  check_peer_can(options, models::resolve(options.model));
+  check_peer_can(options);
   const PeerRanks ranks(options, device, groups);
   const at::ScalarType precision = select_precision(options.precision, device);
   const auto start = ranks.files() / "start.safetensors";
@@ -224,11 +300,14 @@ Json bench_peer(const StepBenchOptions& options, c10::Device device,
   {
     const std::shared_ptr<models::Objective> whole = make_workload(options);
     batch = random_batch(options, whole->spec(), device, groups != nullptr ? groups->rank() : 0);
+    // So far from what an untrained decoder says that rounding turns no sign of the L1 loss.
+    if (is_simmim(options)) batch.images_BCHW += kBeyondPredictions;
     write_start(start, options, *whole, batch);
   }
   const auto next_batch = [&] { return batch; };
   check_backends_agree(options, batch, device);
   Subject subject(options, device, groups);
+  begin_at_one(*subject.parameters);
 
   // 2. The same gradients, then, while warming up, the same losses; or nothing is timed.
   std::vector<Peer> peers;
@@ -237,7 +316,7 @@ Json bench_peer(const StepBenchOptions& options, c10::Device device,
     if (std::string(mode) == "compile" && !options.compile) continue;
     if (groups == nullptr || groups->rank() == 0)
       log_info(fmt::format("starting the {} peer.", mode));
-    Peer peer = start_peer(mode, start, precision, device, ranks);
+    Peer peer = start_peer(script_of(options), mode, start, precision, device, ranks);
     if (precision == at::kFloat) {
       peer.ready["gradient_difference"] = compare_gradients(peer, subject, ranks);
     }

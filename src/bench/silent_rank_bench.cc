@@ -44,7 +44,7 @@ Json memory_only(const StepBenchOptions& options, const ModelSpec& spec, at::Sca
   Json result = expected_bytes(options, spec, precision);
   result.update(
       {{"model", spec.name},
-       {"workload", options.workload},
+       {"workload", workload_of(options)},
        {"image_size", spec.image_size},
        {"batch_size", options.batch_size},
        {"precision", c10::toString(precision)},
@@ -65,6 +65,10 @@ Json memory_only(const StepBenchOptions& options, const ModelSpec& spec, at::Sca
 
 Json measure_fewer_blocks(const StepBenchOptions& options, c10::Device device,
                           sharding::ProcessGroups& groups) {
+  if (models::is_swin(options.model.name)) {
+    throw UsageError("bench syn-no-comm: the blocks of a SwinV2 differ from stage to stage.",
+                     "leave fewer_blocks out.");
+  }
   const int64_t depth = models::resolve(options.model).depth;
   const int64_t few = options.fewer_blocks;
   if (2 * few >= depth) {

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "bench/measured_step.h"
 #include "core/error.h"
 #include "core/tensor/memory.h"
+#include "models/model_list.h"
 
 namespace swath::bench {
 namespace {
@@ -84,6 +86,46 @@ TEST(SilentRankBench, MemoryOnlyAllocatesNothingAndIsWhatIsMeasured) {
     const double peak =
         measured.at("peak_memory_bytes").get<double>() - static_cast<double>(before);
     EXPECT_NEAR(expected.at("expected_peak_bytes").get<double>(), peak, 0.15 * peak) << workload;
+  }
+}
+
+TEST(SilentRankBench, MemoryOfASwinIsWhatIsMeasured) {
+  install_memory_counter();
+  for (const char* tokens : {"joint", "per_band"}) {
+    StepBenchOptions options = small_model("FULL_SHARD");
+    options.model = {};
+    options.model.name = "swin_v2_micro";
+    options.model.swin.tokens = tokens;
+    options.sharding.unit_mib = 0;
+    options.batch_size = 16;
+    const int64_t before = memory_stats(c10::kCPU).allocated_bytes;
+    reset_peak_memory(c10::kCPU);
+    const Json measured = bench_syn_no_comm(options, c10::kCPU);
+    options.memory_only = true;
+    const Json expected = bench_syn_no_comm(options, c10::kCPU);
+    const double peak =
+        measured.at("peak_memory_bytes").get<double>() - static_cast<double>(before);
+    EXPECT_NEAR(expected.at("expected_peak_bytes").get<double>(), peak, 0.15 * peak) << tokens;
+  }
+}
+
+// What `swath models --memory` says with AdamW is what a process holds when a step's gradients are
+// there.
+TEST(SilentRankBench, TheMemoryTableIsWhatOneProcessHolds) {
+  install_memory_counter();
+  for (const char* name : {"swin_v2_micro", "swin_v2_tiny", "vit_micro"}) {
+    StepBenchOptions options;
+    options.model.name = name;
+    options.model.image_size = 64;
+    options.batch_size = 2;
+    options.precision = "fp32";
+    const int64_t before = memory_stats(c10::kCPU).allocated_bytes;
+    Batch batch = random_batch(options, spec_of(options), c10::kCPU);
+    Subject subject(options, c10::kCPU);
+    run_block(subject, [&] { return batch; }, 1, c10::kCPU);
+    const auto held = static_cast<double>(memory_stats(c10::kCPU).allocated_bytes - before);
+    const Json row = models::memory_of(subject.spec(), options.batch_size);
+    EXPECT_NEAR(row.at("total_adamw").get<double>(), held, 0.01 * held) << name;
   }
 }
 

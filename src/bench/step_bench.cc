@@ -79,8 +79,12 @@ void StepBenchOptions::describe(FieldTable& fields) {
   fields.section("model", model);
   fields.section("data", data);
   fields.section("transform", transform);
-  fields.add("workload", &workload, "mae, or vit: every token, classification of random labels")
-      .one_of({"mae", "vit"});
+  fields
+      .add("workload", &workload,
+           "mae or simmim: pretraining (empty: what fits the model); vit: every token, "
+           "classification "
+           "of random labels")
+      .one_of({"", "mae", "simmim", "vit"});
   fields.add("batch_size", &batch_size, "images per step, of one rank").at_least(1);
   fields.add("precision", &precision, "of the model's arithmetic").one_of({"auto", "fp32", "bf16"});
   fields.add("activation_checkpointing", &activation_checkpointing, "recompute blocks in backward");
@@ -127,7 +131,7 @@ Json bench_real(const StepBenchOptions& options, c10::Device device,
   const data::Transform transform(options.transform,
                                   data::compute_normalization(*dataset, few).normalization());
   StepBenchOptions fitted = options;
-  fitted.workload = "mae";
+  fitted.workload = "";
   fitted.model.channels = transform.channels();
   fitted.model.image_size = options.transform.size;
   data::LoaderOptions loader_options;

@@ -18,8 +18,10 @@ namespace swath::bench {
 
 struct StepBenchOptions {
   models::ModelOptions model;
-  std::string workload = "mae";  // "mae", or "vit": all tokens, 1000 classes, random labels
-  int64_t batch_size = 16;       // images per step of one rank
+  // "mae" or "simmim": pretraining; "vit": all tokens, 1000 classes, random labels; "": pretraining
+  // as it fits the model.
+  std::string workload;
+  int64_t batch_size = 16;  // images per step of one rank
   std::string precision = "auto";
   bool activation_checkpointing = false;
   int64_t warmup_steps = 2;

@@ -17,13 +17,6 @@
 namespace swath::eval {
 namespace {
 
-// The number behind "blocks." or -1.
-int64_t block_index(const std::string& name) {
-  const std::string prefix = "blocks.";
-  if (name.rfind(prefix, 0) != 0) return -1;
-  return std::stoll(name.substr(prefix.size()));
-}
-
 struct TestScores {
   at::Tensor logits_NK;
   at::Tensor labels_N;
@@ -89,33 +82,26 @@ void FinetuneOptions::describe(FieldTable& fields) {
   fields.section("adamw", adamw);
 }
 
-int64_t layer_of(const std::string& parameter_name, int64_t depth) {
-  if (parameter_name == "cls_token" || parameter_name == "pos_embed" ||
-      parameter_name.rfind("patch_embed.", 0) == 0) {
-    return 0;
-  }
-  const int64_t block = block_index(parameter_name);
-  return block >= 0 ? block + 1 : depth + 1;
-}
-
-sharding::ParameterRules finetune_rules(int64_t depth, double layer_decay) {
-  return [=](const std::string& name, at::IntArrayRef shape) {
+sharding::ParameterRules finetune_rules(const models::Classifier& classifier, double layer_decay) {
+  return [&classifier, layer_decay](const std::string& name, at::IntArrayRef shape) {
+    const int64_t last = classifier.spec().depth + 1;
     sharding::ParameterRule rule;
-    rule.decay = optim::is_decayed(name, shape);
-    rule.lr_scale = std::pow(layer_decay, static_cast<double>(depth + 1 - layer_of(name, depth)));
+    rule.decay = optim::is_decayed(name, shape) && !classifier.never_decays(name);
+    rule.lr_scale = std::pow(layer_decay, static_cast<double>(last - classifier.layer_of(name)));
     return rule;
   };
 }
 
-void freeze_below(torch::nn::Module& module, int64_t depth, int64_t last_blocks) {
+void freeze_below(models::Classifier& classifier, int64_t last_blocks) {
+  const int64_t depth = classifier.spec().depth;
   if (last_blocks < 0) return;
   if (last_blocks > depth) {
     throw UsageError(
         fmt::format("finetune: the last {} blocks of a model with {}.", last_blocks, depth));
   }
-  // Groups up to depth - last_blocks lie below the first trained block.
-  for (const auto& item : module.named_parameters()) {
-    if (layer_of(item.key(), depth) <= depth - last_blocks) {
+  // Layers up to depth - last_blocks lie below the first trained block.
+  for (const auto& item : classifier.module().named_parameters()) {
+    if (classifier.layer_of(item.key()) <= depth - last_blocks) {
       at::Tensor parameter = item.value();
       parameter.set_requires_grad(false);
     }
@@ -149,12 +135,12 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
   if (steps_per_epoch < 1) throw UsageError("finetune: there is not one step in an epoch.");
 
   // 2. Parameters, their groups, the schedule.
-  freeze_below(classifier.module(), spec.depth, options.last_blocks);
+  freeze_below(classifier, options.last_blocks);
   classifier.module().to(inputs.device);
   sharding::LocalParameters::Options held;
   held.compute_dtype = select_precision(options.precision, inputs.device);
   sharding::LocalParameters parameters(classifier.module(), held,
-                                       finetune_rules(spec.depth, options.layer_decay));
+                                       finetune_rules(classifier, options.layer_decay));
   int64_t trained_parameters = 0;
   for (const ParamView& view : parameters.views()) trained_parameters += view.local.numel();
   optim::AdamW optimizer(&parameters.views(), options.adamw);

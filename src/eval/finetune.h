@@ -1,4 +1,4 @@
-// `swath finetune`: supervised training of a whole ViT or of its last blocks.
+// `swath finetune`: supervised training of a whole model or of its last blocks.
 //
 // Recipe of MAE (FINETUNE.md): AdamW with beta2 0.999, learning rates that fall by a factor from
 // each block to the one below, drop path, label smoothing, mixup.
@@ -46,16 +46,13 @@ struct FinetuneOptions {
   void describe(FieldTable& fields);
 };
 
-// The group of a parameter of a ViT with `depth` blocks: 0 for the CLS token, position table and
-// patch embedding, i + 1 for block i, depth + 1 for the rest (mae, util/lr_decay.py).
-int64_t layer_of(const std::string& parameter_name, int64_t depth);
-
-// decay^(depth + 1 - layer), and weight decay by MAE's rule.
-sharding::ParameterRules finetune_rules(int64_t depth, double layer_decay);
+// decay^(depth + 1 - the classifier's layer of the parameter), and weight decay by MAE's rule,
+// except for what the model spares. The classifier must outlive the rules.
+sharding::ParameterRules finetune_rules(const models::Classifier& classifier, double layer_decay);
 
 // Leaves a gradient to the last `last_blocks` blocks, the norms and the head only; below 0 leaves
 // all as they are. Throws UsageError when the model has fewer blocks.
-void freeze_below(torch::nn::Module& module, int64_t depth, int64_t last_blocks);
+void freeze_below(models::Classifier& classifier, int64_t last_blocks);
 
 struct FinetuneInputs {
   models::Classifier* classifier = nullptr;

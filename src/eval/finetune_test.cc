@@ -53,14 +53,17 @@ FinetuneOptions quick_options() {
 // mae, util/lr_decay.py: 0 for tokens, table and embedding, i + 1 for block i, depth + 1 for the
 // rest.
 TEST(Finetune, LayersOfParameters) {
-  EXPECT_EQ(layer_of("cls_token", 12), 0);
-  EXPECT_EQ(layer_of("pos_embed", 12), 0);
-  EXPECT_EQ(layer_of("patch_embed.proj.weight", 12), 0);
-  EXPECT_EQ(layer_of("blocks.0.norm1.weight", 12), 1);
-  EXPECT_EQ(layer_of("blocks.11.mlp.fc2.bias", 12), 12);
-  EXPECT_EQ(layer_of("fc_norm.weight", 12), 13);
-  EXPECT_EQ(layer_of("head.bias", 12), 13);
-  const auto rules = finetune_rules(12, 0.65);
+  models::ModelOptions base;
+  base.name = "vit_tiny";
+  const auto twelve = models::make_classifier(base, four_classes(), 1);
+  EXPECT_EQ(twelve->layer_of("cls_token"), 0);
+  EXPECT_EQ(twelve->layer_of("pos_embed"), 0);
+  EXPECT_EQ(twelve->layer_of("patch_embed.proj.weight"), 0);
+  EXPECT_EQ(twelve->layer_of("blocks.0.norm1.weight"), 1);
+  EXPECT_EQ(twelve->layer_of("blocks.11.mlp.fc2.bias"), 12);
+  EXPECT_EQ(twelve->layer_of("fc_norm.weight"), 13);
+  EXPECT_EQ(twelve->layer_of("head.bias"), 13);
+  const auto rules = finetune_rules(*twelve, 0.65);
   EXPECT_DOUBLE_EQ(rules("head.weight", {10, 4}).lr_scale, 1);
   EXPECT_TRUE(rules("head.weight", {10, 4}).decay);
   EXPECT_FALSE(rules("head.bias", {10}).decay);
@@ -93,7 +96,7 @@ TEST(Finetune, LastBlocksLeaveTheOthersBitIdentical) {
   run_finetune(toy_inputs(*classifier), options);
   const auto after = classifier->module().named_parameters();
   for (const auto& [name, value] : before) {
-    const bool is_frozen = layer_of(name, 2) <= 1;
+    const bool is_frozen = classifier->layer_of(name) <= 1;
     EXPECT_EQ(torch::equal(value, after[name]), is_frozen) << name;
   }
   options.last_blocks = 3;
@@ -123,6 +126,41 @@ TEST(Finetune, RunsWithDropPathSmoothingAndMixup) {
   EXPECT_EQ(reports[0]["history"], reports[1]["history"]);
   const auto plain = models::make_classifier(tiny_model(), four_classes(), 1);
   EXPECT_NE(run_finetune(toy_inputs(*plain), finetune)["history"], reports[0]["history"]);
+}
+
+models::ModelOptions tiny_swin() {
+  models::ModelOptions options;
+  options.name = "swin_v2_pico";
+  options.image_size = 16;
+  options.patch = 2;
+  options.swin.mask_unit = 4;
+  options.channels = 3;
+  return options;
+}
+
+// Golden factors of Microsoft's fine-tuning for [2, 2, 18, 2] at 0.75, and what is not decayed.
+TEST(Finetune, LayersOfASwin) {
+  models::ModelOptions base;
+  base.name = "swin_v2_tiny";
+  base.image_size = 64;
+  base.width = 32;
+  base.heads = 1;
+  base.swin.depths = {2, 2, 18, 2};
+  const auto swin = models::make_classifier(base, four_classes(), 1);
+  const auto rules = finetune_rules(*swin, 0.75);
+  EXPECT_NEAR(rules("patch_embed.proj.weight", {3, 3}).lr_scale, 7.5254e-4, 1e-8);
+  EXPECT_NEAR(rules("layers.0.blocks.0.attn.qkv.weight", {3, 3}).lr_scale, 1.00339e-3, 1e-8);
+  EXPECT_DOUBLE_EQ(rules("layers.3.blocks.1.mlp.fc2.weight", {3, 3}).lr_scale, 0.75);
+  EXPECT_DOUBLE_EQ(rules("head.weight", {3, 3}).lr_scale, 1);
+  EXPECT_FALSE(rules("layers.0.blocks.0.attn.logit_scale", {2, 1, 1}).decay);
+  EXPECT_FALSE(rules("layers.0.blocks.0.attn.cpb_mlp.2.weight", {2, 512}).decay);
+  EXPECT_TRUE(rules("layers.0.downsample.reduction.weight", {4, 8}).decay);
+}
+
+TEST(Finetune, ASwinLearnsWhatAFrozenStatisticCannot) {
+  const auto classifier = models::make_classifier(tiny_swin(), four_classes(), 1);
+  const Json report = run_finetune(toy_inputs(*classifier), quick_options());
+  EXPECT_GT(report["top1"].get<double>(), 0.8);
 }
 
 }  // namespace

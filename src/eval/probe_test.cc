@@ -29,8 +29,8 @@ models::ModelOptions tiny_model() {
 }
 
 struct Fixture {
-  std::shared_ptr<models::VisionTransformer> encoder = models::make_encoder(tiny_model(), 1);
-  std::shared_ptr<models::VisionTransformer> untrained = models::make_encoder(tiny_model(), 2);
+  std::shared_ptr<models::Encoder> encoder = models::make_encoder(tiny_model(), 1);
+  std::shared_ptr<models::Encoder> untrained = models::make_encoder(tiny_model(), 2);
   ProbeInputs inputs;
 
   Fixture() {
@@ -129,9 +129,9 @@ TEST(Probe, AllMethodsOnCachedFeatures) {
   options.methods = {"all"};
   options.linear.augment = false;
   options.few_shot.shots = {1, 5};
-  const std::string before = hash_of_weights(*fixture.encoder);
+  const std::string before = hash_of_weights(fixture.encoder->module());
   const Json report = run_probe(fixture.inputs, options);
-  EXPECT_EQ(hash_of_weights(*fixture.encoder), before);
+  EXPECT_EQ(hash_of_weights(fixture.encoder->module()), before);
   EXPECT_EQ(report["method"], "linear");
   EXPECT_TRUE(report["logistic"]["raw"].contains("c"));
   EXPECT_TRUE(report["knn"]["majority"].contains("top1"));

@@ -11,7 +11,6 @@
 #include "data/subset_dataset.h"
 #include "eval/features.h"
 #include "eval/metrics.h"
-#include "ops/masking.h"
 
 namespace swath::eval {
 namespace {
@@ -143,11 +142,11 @@ data::Image draw_grid(const at::Tensor& original_NCHW, const at::Tensor& reconst
 Json run_reconstruct(const ReconstructInputs& inputs, const ReconstructOptions& options,
                      const std::filesystem::path& png_path) {
   at::NoGradGuard no_grad;
-  models::Mae& mae = *inputs.mae;
-  const EvaluationMode evaluation(mae);
+  models::MaskedModel& model = *inputs.model;
+  const EvaluationMode evaluation(model.module());
   const int64_t wanted = std::min(options.samples, inputs.dataset->size());
   if (wanted == 0) throw UsageError("reconstruct: there are no images.");
-  bands_shown(options, mae.spec().channels);
+  bands_shown(options, model.spec().channels);
 
   // 1. A seeded choice of images, with some to spare where unusable ones are left out.
   std::vector<int64_t> indices;
@@ -179,18 +178,17 @@ Json run_reconstruct(const ReconstructInputs& inputs, const ReconstructOptions& 
   }
   batch.images_BCHW = batch.images_BCHW.narrow(0, 0, count);
   batch.sample_ids.resize(static_cast<size_t>(count));
-  const at::Tensor noise_BN = models::mask_noise(inputs.seed, batch.epoch, batch.sample_ids,
-                                                 mae.dimensions().num_patches());
+  if (batch.valid.defined()) batch.valid = batch.valid.narrow(0, 0, count);
   UnitRunner runner;
-  const models::Reconstruction result = mae.reconstruct(batch.images_BCHW, noise_BN, runner);
+  const models::Reconstruction result = model.reconstruct(batch, inputs.seed, runner);
   const at::Tensor original = result.original.to(at::kCPU, at::kFloat);
   const at::Tensor reconstruction = result.reconstruction.to(at::kCPU, at::kFloat);
-  const models::VitDimensions& dimensions = mae.dimensions();
-  const at::Tensor removed = (ops::masking_from_noise(noise_BN, dimensions.num_kept()).mask_BN > 0)
-                                 .view({count, dimensions.grid(), dimensions.grid()})
-                                 .repeat_interleave(dimensions.patch, 1)
-                                 .repeat_interleave(dimensions.patch, 2);
-  const at::Tensor removed_values = removed.unsqueeze(1).expand_as(original);
+  at::Tensor removed_values = result.removed_BCHW.to(at::kCPU).expand_as(original);
+  // Gray where any band was removed; the error is that of removed pixels which were measured.
+  const at::Tensor removed = removed_values.any(1);
+  if (batch.valid.defined()) {
+    removed_values = removed_values.logical_and(batch.valid.to(at::kCPU));
+  }
   const double squared_error =
       (reconstruction - original).square().masked_select(removed_values).mean().item<double>();
 
@@ -214,7 +212,7 @@ Json run_reconstruct(const ReconstructInputs& inputs, const ReconstructOptions& 
   }
   return Json{{"images", {png_path.string()}},
               {"samples", names},
-              {"rgb", bands_shown(options, mae.spec().channels)},
+              {"rgb", bands_shown(options, model.spec().channels)},
               {"mean_squared_error", squared_error}};
 }
 

@@ -1,4 +1,4 @@
-// `swath reconstruct`: what a masked autoencoder sees, what it gets, what it makes of it.
+// `swath reconstruct`: what a masked model sees, what it gets, what it makes of it.
 //
 // n samples, C bands, H = W image side.
 #pragma once
@@ -18,7 +18,7 @@
 #include "data/image.h"
 #include "data/skipped_list.h"
 #include "data/transform.h"
-#include "models/mae.h"
+#include "models/objective.h"
 
 namespace swath::eval {
 
@@ -43,7 +43,7 @@ data::Image draw_grid(const at::Tensor& original_NCHW, const at::Tensor& reconst
                       const at::Tensor& removed_NHW, const ReconstructOptions& options);
 
 struct ReconstructInputs {
-  models::Mae* mae = nullptr;
+  models::MaskedModel* model = nullptr;
   std::shared_ptr<const data::Dataset> dataset;
   data::Normalization normalization;
   // Of evaluation: center_crop or none, with the model's size. Flips and turns are switched off.

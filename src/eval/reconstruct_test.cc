@@ -81,7 +81,7 @@ TEST(Reconstruct, WritesAPictureOfEachSample) {
   model.channels = 3;
   const auto mae = models::make_mae(model, 1);
   ReconstructInputs inputs;
-  inputs.mae = mae.get();
+  inputs.model = mae.get();
   inputs.dataset = std::make_shared<ToyDataset>(3, 4, 16, 1);
   inputs.normalization = toy_normalization();
   inputs.transform.kind = "none";

@@ -3,8 +3,10 @@
 #include <fmt/ranges.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -119,6 +121,135 @@ std::map<std::string, std::string> architecture_metadata(const VitDimensions& d,
   return metadata;
 }
 
+NamedTensors read_all(const std::filesystem::path& path) {
+  if (is_pickle(path)) throw_conversion_error(path);
+  const SafetensorsFile file(path);
+  NamedTensors tensors;
+  for (const TensorEntry& entry : file.entries()) {
+    tensors.emplace_back(entry.name, read_tensor(file, entry));
+  }
+  return tensors;
+}
+
+// What a file offers, under the names of our modules.
+struct Source {
+  std::string origin;  // for messages
+  std::string model;
+  std::map<std::string, const std::pair<std::string, at::Tensor>*> entries;
+};
+
+// Copies every parameter that the source has. `may_be_missing(name)`: it may then keep its value.
+// `fit(name, tensor, parameter)`: the tensor as the parameter wants it.
+Json fill(torch::nn::Module& module, const Source& source,
+          const std::function<bool(const std::string&)>& may_be_missing,
+          const std::function<at::Tensor(const std::string&, const at::Tensor&, const at::Tensor&)>&
+              fit) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::string> missing;
+  std::set<std::string> used;
+  int64_t filled = 0;
+  for (const auto& parameter : module.named_parameters()) {
+    const std::string& name = parameter.key();
+    at::Tensor target = parameter.value();
+    const auto found = source.entries.find(name);
+    if (found == source.entries.end()) {
+      if (!may_be_missing(name)) {
+        throw Error(fmt::format("{} has no tensor {}; its {} tensors are not those of {}.",
+                                source.origin, name, source.entries.size(), source.model),
+                    "check model.name and its sizes against the file.");
+      }
+      missing.push_back(name);
+      continue;
+    }
+    used.insert(name);
+    const at::Tensor values = fit(name, found->second->second, target);
+    if (values.sizes() != target.sizes()) {
+      if (name.starts_with("head.")) {  // another set of classes
+        used.erase(name);
+        missing.push_back(name);
+        continue;
+      }
+      throw Error(
+          fmt::format("{}: {} has the shape {}, the model {} wants {}.", source.origin, name,
+                      shape_text(values.sizes()), source.model, shape_text(target.sizes())),
+          "set model.name, model.patch, model.channels and the other sizes to the file's.");
+    }
+    target.copy_(values);
+    ++filled;
+  }
+  std::vector<std::string> unmatched;
+  for (const auto& [name, entry] : source.entries) {
+    if (!used.contains(name)) unmatched.push_back(entry->first);
+  }
+  log_info(fmt::format("{}: {} tensors read.", source.origin, filled));
+  log_names(source.origin, "tensors of the file are not used", unmatched);
+  log_names(source.origin, "tensors of the model keep their initial values", missing);
+  return {{"tensors", filled}, {"unmatched", unmatched}, {"missing", missing}};
+}
+
+constexpr std::string_view kMerging = ".downsample.";
+
+std::string merging_of(int64_t stage) { return fmt::format("layers.{}{}", stage, kMerging); }
+
+// `name` with the merging of a stage moved by one stage: Microsoft's files have it at the stage's
+// end, timm's at the start of the next.
+std::string with_merging_moved(const std::string& name, int64_t by, const SwinDimensions& d) {
+  for (int64_t stage = 0; stage < static_cast<int64_t>(d.stages.size()); ++stage) {
+    const std::string prefix = merging_of(stage);
+    if (name.starts_with(prefix)) return merging_of(stage + by) + name.substr(prefix.size());
+  }
+  return name;
+}
+
+// Only timm's last stage has one.
+bool has_timm_merging(const NamedTensors& tensors, const SwinDimensions& d) {
+  const std::string prefix = merging_of(static_cast<int64_t>(d.stages.size()) - 1);
+  return std::ranges::any_of(
+      tensors, [&](const auto& entry) { return without_prefix(entry.first).starts_with(prefix); });
+}
+
+// They follow from the window, which may differ.
+bool is_derived_table(const std::string& name) {
+  return name.ends_with(".relative_coords_table") || name.ends_with(".relative_position_index") ||
+         name.ends_with("attn_mask") || name.ends_with(".attn.k_bias");
+}
+
+std::string swin_name(std::string name, bool is_timm, const SwinDimensions& d) {
+  // The name in SimMIM's first files.
+  constexpr std::string_view kOldBias = ".rpe_mlp.";
+  const size_t old_bias = name.find(kOldBias);
+  if (old_bias != std::string::npos) name.replace(old_bias, kOldBias.size(), ".cpb_mlp.");
+  if (name.starts_with("head.fc.")) name = "head." + name.substr(8);
+  return is_timm ? with_merging_moved(name, -1, d) : name;
+}
+
+std::string timm_swin_name(const std::string& name, const SwinDimensions& d) {
+  if (name.starts_with("head.")) return "head.fc." + name.substr(5);
+  return with_merging_moved(name, 1, d);
+}
+
+// Keywords for timm's SwinTransformerV2; the name only chooses defaults that they replace.
+std::map<std::string, std::string> architecture_metadata(const SwinDimensions& d, int64_t classes) {
+  std::map<std::string, std::string> metadata = {{"format", "pt"}, {"swath_model", d.name}};
+  if (d.per_band) return metadata;
+  std::vector<int64_t> depths;
+  std::vector<int64_t> heads;
+  std::vector<int64_t> windows;
+  for (const SwinStage& stage : d.stages) {
+    depths.push_back(stage.depth);
+    heads.push_back(stage.heads);
+    windows.push_back(stage.pretrained_rows);
+  }
+  const Json keywords = {{"img_size", d.image_size}, {"patch_size", d.patch},
+                         {"in_chans", d.channels},   {"embed_dim", d.width},
+                         {"depths", depths},         {"num_heads", heads},
+                         {"window_size", d.window},  {"pretrained_window_sizes", windows},
+                         {"num_classes", classes}};
+  metadata["timm_name"] = "swinv2_base_window8_256";
+  metadata["timm"] = keywords.dump();
+  return metadata;
+}
+
 Json write_export(const std::filesystem::path& path, NamedTensors tensors,
                   std::map<std::string, std::string> metadata, const ExportOptions& options) {
   for (const auto& [key, value] : options.metadata) metadata[key] = value;
@@ -132,83 +263,77 @@ at::Tensor as_float(const at::Tensor& tensor) { return tensor.detach().to(at::kF
 
 Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
                      const std::filesystem::path& path, const ImportOptions& options) {
-  if (is_pickle(path)) throw_conversion_error(path);
-  const SafetensorsFile file(path);
-  NamedTensors tensors;
-  for (const TensorEntry& entry : file.entries()) {
-    tensors.emplace_back(entry.name, read_tensor(file, entry));
-  }
-  return load_pretrained(module, dimensions, path.string(), tensors, options);
+  return load_pretrained(module, dimensions, path.string(), read_all(path), options);
 }
 
 Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
                      const std::string& origin, const NamedTensors& tensors,
                      const ImportOptions& options) {
-  const at::NoGradGuard no_grad;
-  std::map<std::string, const std::pair<std::string, at::Tensor>*> entries;
+  Source source = {origin, dimensions.name, {}};
   bool file_has_fc_norm = false;
   for (const auto& entry : tensors) {
     const std::string name = without_prefix(entry.first);
-    entries[name] = &entry;
+    source.entries[name] = &entry;
     file_has_fc_norm |= name.starts_with("fc_norm.");
   }
-
-  std::vector<std::string> missing;
   std::vector<std::string> resampled;
-  std::set<std::string> used;
-  int64_t filled = 0;
-  for (const auto& parameter : module.named_parameters()) {
-    const std::string& name = parameter.key();
-    at::Tensor target = parameter.value();
-    const auto found = entries.find(name);
-    if (found == entries.end()) {
-      if (!may_be_missing(name, file_has_fc_norm)) {
-        throw Error(fmt::format("{} has no tensor {}; its {} tensors are not those of {}.", origin,
-                                name, entries.size(), dimensions.name),
-                    "check model.name and its sizes against the file.");
-      }
-      missing.push_back(name);
-      continue;
-    }
-    used.insert(name);
-    at::Tensor source = found->second->second;
+  const auto fit_table = [&](const std::string& name, const at::Tensor& table,
+                             const at::Tensor& target) {
     const bool is_table = name == "pos_embed" || name == "decoder_pos_embed";
-    if (is_table && source.dim() == 3 && source.size(2) == target.size(2) &&
-        source.size(1) != target.size(1)) {
-      const int64_t from = side_of_grid(source, origin);
-      const int64_t to = side_of_grid(target, origin);
-      const bool recompute = name == "decoder_pos_embed" || options.position == "recompute";
-      source = recompute ? ops::sincos_position_table(target.size(2), to, to)
-                         : resample_position(source, from, to);
-      log_info(fmt::format("{}: {} of a grid of {} x {} is {} for {} x {}.", origin, name, from,
-                           from, recompute ? "recomputed" : "resampled (bicubic)", to, to));
-      resampled.push_back(name);
+    if (!is_table || table.dim() != 3 || table.size(2) != target.size(2) ||
+        table.size(1) == target.size(1)) {
+      return table;
     }
-    if (source.sizes() != target.sizes()) {
-      if (name.starts_with("head.")) {  // another set of classes
-        used.erase(name);
-        missing.push_back(name);
-        continue;
-      }
-      throw Error(
-          fmt::format("{}: {} has the shape {}, the model {} wants {}.", origin, name,
-                      shape_text(source.sizes()), dimensions.name, shape_text(target.sizes())),
-          "set model.name, model.patch, model.channels and the other sizes to the file's.");
-    }
-    target.copy_(source);
-    ++filled;
+    const int64_t from = side_of_grid(table, origin);
+    const int64_t to = side_of_grid(target, origin);
+    const bool recompute = name == "decoder_pos_embed" || options.position == "recompute";
+    log_info(fmt::format("{}: {} of a grid of {} x {} is {} for {} x {}.", origin, name, from, from,
+                         recompute ? "recomputed" : "resampled (bicubic)", to, to));
+    resampled.push_back(name);
+    return recompute ? ops::sincos_position_table(target.size(2), to, to)
+                     : resample_position(table, from, to);
+  };
+  Json report = fill(
+      module, source,
+      [&](const std::string& name) { return may_be_missing(name, file_has_fc_norm); }, fit_table);
+  report["resampled"] = resampled;
+  return report;
+}
+
+Json load_pretrained(torch::nn::Module& module, const SwinDimensions& dimensions,
+                     const std::filesystem::path& path) {
+  return load_pretrained(module, dimensions, path.string(), read_all(path));
+}
+
+Json load_pretrained(torch::nn::Module& module, const SwinDimensions& d, const std::string& origin,
+                     const NamedTensors& tensors) {
+  Source source = {origin, d.name, {}};
+  const bool is_timm = has_timm_merging(tensors, d);
+  for (const auto& entry : tensors) {
+    const std::string name = swin_name(without_prefix(entry.first), is_timm, d);
+    if (!is_derived_table(name)) source.entries[name] = &entry;
   }
-  std::vector<std::string> unmatched;
-  for (const auto& [name, entry] : entries) {
-    if (!used.contains(name)) unmatched.push_back(entry->first);
-  }
-  log_info(fmt::format("{}: {} tensors read.", origin, filled));
-  log_names(origin, "tensors of the file are not used", unmatched);
-  log_names(origin, "tensors of the model keep their initial values", missing);
-  return {{"tensors", filled},
-          {"unmatched", unmatched},
-          {"missing", missing},
-          {"resampled", resampled}};
+  Json report = fill(
+      module, source,
+      [](const std::string& name) {
+        return name.starts_with("decoder.") || name.starts_with("head.") ||
+               name.starts_with("bins.") || name == "mask_token";
+      },
+      [](const std::string&, const at::Tensor& tensor, const at::Tensor&) { return tensor; });
+  report["resampled"] = Json::array();
+  return report;
+}
+
+Json load_pretrained(torch::nn::Module& module, const ModelOptions& model,
+                     const std::filesystem::path& path, const ImportOptions& options) {
+  return load_pretrained(module, model, path.string(), read_all(path), options);
+}
+
+Json load_pretrained(torch::nn::Module& module, const ModelOptions& model,
+                     const std::string& origin, const NamedTensors& tensors,
+                     const ImportOptions& options) {
+  if (is_swin(model.name)) return load_pretrained(module, resolve_swin(model), origin, tensors);
+  return load_pretrained(module, resolve(model), origin, tensors, options);
 }
 
 Json export_encoder(const torch::nn::Module& module, const VitDimensions& dimensions,
@@ -241,6 +366,57 @@ Json export_full(const torch::nn::Module& module, const VitDimensions& dimension
   }
   return write_export(path, std::move(tensors),
                       {{"format", "pt"}, {"swath_model", dimensions.name}}, options);
+}
+
+Json export_encoder(const torch::nn::Module& module, const SwinDimensions& d,
+                    const std::filesystem::path& path, const ExportOptions& options) {
+  const auto exported_name = [&](const std::string& name) {
+    return options.microsoft_names ? name : timm_swin_name(name, d);
+  };
+  NamedTensors tensors;
+  int64_t classes = options.head_classes;
+  bool has_head = false;
+  for (const auto& parameter : module.named_parameters()) {
+    const std::string& name = parameter.key();
+    if (name.starts_with("decoder.") || name.starts_with("bins.") || name == "mask_token") continue;
+    if (name == "head.weight") classes = parameter.value().size(0);
+    has_head |= name == "head.weight";
+    tensors.emplace_back(exported_name(name), as_float(parameter.value()));
+  }
+  if (!has_head && classes > 0) {
+    tensors.emplace_back(exported_name("head.weight"), at::zeros({classes, d.last_width()}));
+    tensors.emplace_back(exported_name("head.bias"), at::zeros({classes}));
+  }
+  auto metadata = architecture_metadata(d, classes);
+  if (options.microsoft_names) {
+    metadata.erase("timm");
+    metadata.erase("timm_name");
+  }
+  return write_export(path, std::move(tensors), std::move(metadata), options);
+}
+
+Json export_full(const torch::nn::Module& module, const SwinDimensions& d,
+                 const std::filesystem::path& path, const ExportOptions& options) {
+  NamedTensors tensors;
+  for (const auto& parameter : module.named_parameters()) {
+    const std::string& name = parameter.key();
+    const bool is_decoder = name.starts_with("decoder.") || name.starts_with("bins.");
+    tensors.emplace_back((is_decoder ? "" : "encoder.") + name, as_float(parameter.value()));
+  }
+  return write_export(path, std::move(tensors), {{"format", "pt"}, {"swath_model", d.name}},
+                      options);
+}
+
+Json export_encoder(const torch::nn::Module& module, const ModelOptions& model,
+                    const std::filesystem::path& path, const ExportOptions& options) {
+  if (is_swin(model.name)) return export_encoder(module, resolve_swin(model), path, options);
+  return export_encoder(module, resolve(model), path, options);
+}
+
+Json export_full(const torch::nn::Module& module, const ModelOptions& model,
+                 const std::filesystem::path& path, const ExportOptions& options) {
+  if (is_swin(model.name)) return export_full(module, resolve_swin(model), path, options);
+  return export_full(module, resolve(model), path, options);
 }
 
 }  // namespace swath::models

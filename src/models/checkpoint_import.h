@@ -1,4 +1,5 @@
-// Weights from and to the public layouts: MAE's and timm's vision transformers, in safetensors.
+// Weights from and to the public layouts, in safetensors: MAE's and timm's vision transformers,
+// Microsoft's and timm's SwinV2.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -37,10 +38,27 @@ Json load_pretrained(torch::nn::Module& module, const VitDimensions& dimensions,
                      const std::string& origin, const NamedTensors& tensors,
                      const ImportOptions& options = {});
 
+// The same of a SwinV2, SimMIM or classifier. Microsoft's and timm's names are told apart by where
+// they keep the merging of patches; tables that follow from the window are not read. A decoder, a
+// head and a mask token may be missing.
+Json load_pretrained(torch::nn::Module& module, const SwinDimensions& dimensions,
+                     const std::filesystem::path& path);
+Json load_pretrained(torch::nn::Module& module, const SwinDimensions& dimensions,
+                     const std::string& origin, const NamedTensors& tensors);
+
+// By the model's family.
+Json load_pretrained(torch::nn::Module& module, const ModelOptions& model,
+                     const std::filesystem::path& path, const ImportOptions& options = {});
+Json load_pretrained(torch::nn::Module& module, const ModelOptions& model,
+                     const std::string& origin, const NamedTensors& tensors,
+                     const ImportOptions& options = {});
+
 struct ExportOptions {
   // > 0 adds a head of that many classes filled with zeros when the module has none, for programs
   // that insist on one.
   int64_t head_classes = 0;
+  // Of a SwinV2: Microsoft's names instead of timm's.
+  bool microsoft_names = false;
   // Added to the file's metadata: bands, normalisation, units, data, commit.
   std::map<std::string, std::string> metadata;
 };
@@ -54,6 +72,20 @@ Json export_encoder(const torch::nn::Module& module, const VitDimensions& dimens
                     const std::filesystem::path& path, const ExportOptions& options = {});
 // Every parameter, decoder included, in MAE's layout.
 Json export_full(const torch::nn::Module& module, const VitDimensions& dimensions,
+                 const std::filesystem::path& path, const ExportOptions& options = {});
+
+// The encoder alone, as timm's SwinTransformerV2 or under Microsoft's names. Of a mosaic of bands,
+// which timm has not, the file has no "timm" metadata.
+Json export_encoder(const torch::nn::Module& module, const SwinDimensions& dimensions,
+                    const std::filesystem::path& path, const ExportOptions& options = {});
+// Every parameter, as SimMIM's files name them: "encoder." before those of the encoder.
+Json export_full(const torch::nn::Module& module, const SwinDimensions& dimensions,
+                 const std::filesystem::path& path, const ExportOptions& options = {});
+
+// By the model's family.
+Json export_encoder(const torch::nn::Module& module, const ModelOptions& model,
+                    const std::filesystem::path& path, const ExportOptions& options = {});
+Json export_full(const torch::nn::Module& module, const ModelOptions& model,
                  const std::filesystem::path& path, const ExportOptions& options = {});
 
 }  // namespace swath::models

@@ -61,7 +61,7 @@ TEST_F(CheckpointImport, FullFileFillsMaeAndEncoder) {
   EXPECT_TRUE(whole["missing"].empty());
   expect_equal_where_both(*mae, *trained, trained->named_parameters().size());
 
-  const auto encoder = make_encoder(small_model(), 3);
+  const auto encoder = make_vit(small_model(), 3);
   const Json part = load_pretrained(*encoder, encoder->dimensions(), file("full.safetensors"));
   EXPECT_EQ(part["tensors"], encoder->named_parameters().size());
   EXPECT_FALSE(part["unmatched"].empty());  // the decoder, named
@@ -96,7 +96,7 @@ TEST_F(CheckpointImport, TimmComputesTheSameHiddenWidth) {
     ModelOptions options = small_model();
     options.width = width;
     options.mlp = mlp;
-    const auto encoder = make_encoder(options, 1);
+    const auto encoder = make_vit(options, 1);
     export_encoder(*encoder, encoder->dimensions(), file("timm.safetensors"));
     const SafetensorsFile written(file("timm.safetensors"));
     const double ratio = Json::parse(written.metadata().at("timm"))["mlp_ratio"];
@@ -105,14 +105,14 @@ TEST_F(CheckpointImport, TimmComputesTheSameHiddenWidth) {
 }
 
 TEST_F(CheckpointImport, PrefixesAndDtypesAreUnderstood) {
-  const auto trained = make_encoder(small_model(), 1);
+  const auto trained = make_vit(small_model(), 1);
   NamedTensors tensors;
   for (const auto& parameter : trained->named_parameters()) {
     tensors.emplace_back("model." + parameter.key(), parameter.value().detach().to(at::kBFloat16));
   }
   tensors.emplace_back("head.weight", at::zeros({1000, 32}));
   write_tensors(file("prefixed.safetensors"), tensors);
-  const auto encoder = make_encoder(small_model(), 2);
+  const auto encoder = make_vit(small_model(), 2);
   const Json report =
       load_pretrained(*encoder, encoder->dimensions(), file("prefixed.safetensors"));
   EXPECT_EQ(report["unmatched"], Json::array({"head.weight"}));
@@ -127,16 +127,15 @@ TEST_F(CheckpointImport, ClassifierTakesAnEncoderAndAnotherHead) {
   ClassifierOptions classes;
   classes.num_classes = 7;
   const auto source = make_classifier(small_model(), classes, 1);
-  export_encoder(source->module(), source->model().dimensions(), file("seven.safetensors"));
+  export_encoder(source->module(), small_model(), file("seven.safetensors"));
   EXPECT_NE(SafetensorsFile(file("seven.safetensors")).find("fc_norm.weight"), nullptr);
   classes.num_classes = 4;
   const auto target = make_classifier(small_model(), classes, 2);
-  const Json report =
-      load_pretrained(target->module(), target->model().dimensions(), file("seven.safetensors"));
+  const Json report = load_pretrained(target->module(), small_model(), file("seven.safetensors"));
   EXPECT_EQ(report["missing"], Json::array({"head.weight", "head.bias"}));
   EXPECT_EQ(report["unmatched"].size(), 2);
   // And the other way: an average-pooled file in an encoder with a norm of its own.
-  const auto encoder = make_encoder(small_model(), 3);
+  const auto encoder = make_vit(small_model(), 3);
   const Json other = load_pretrained(*encoder, encoder->dimensions(), file("seven.safetensors"));
   EXPECT_EQ(other["missing"], Json::array({"norm.weight", "norm.bias"}));
 }
@@ -180,7 +179,7 @@ std::string failure(torch::nn::Module& module, const VitDimensions& dimensions,
 
 TEST_F(CheckpointImport, PickleSaysHowToConvertIt) {
   std::ofstream(file("mae_pretrain_vit_base.pth")) << "PK\003\004";
-  const auto encoder = make_encoder(small_model(), 1);
+  const auto encoder = make_vit(small_model(), 1);
   const std::string message =
       failure(*encoder, encoder->dimensions(), file("mae_pretrain_vit_base.pth"));
   EXPECT_NE(message.find("torch.load"), std::string::npos) << message;
@@ -192,26 +191,110 @@ TEST_F(CheckpointImport, WrongModelNamesTensorAndShapes) {
   export_full(*trained, trained->dimensions(), file("full.safetensors"));
   ModelOptions other = small_model();
   other.channels = 6;
-  const auto six = make_encoder(other, 1);
+  const auto six = make_vit(other, 1);
   const std::string shapes = failure(*six, six->dimensions(), file("full.safetensors"));
   EXPECT_NE(shapes.find("patch_embed.proj.weight"), std::string::npos) << shapes;
   EXPECT_NE(shapes.find("(32, 3, 4, 4)"), std::string::npos) << shapes;
   EXPECT_NE(shapes.find("(32, 6, 4, 4)"), std::string::npos) << shapes;
   other = small_model();
   other.depth = 3;
-  const auto deep = make_encoder(other, 1);
+  const auto deep = make_vit(other, 1);
   EXPECT_NE(failure(*deep, deep->dimensions(), file("full.safetensors")).find("blocks.2."),
             std::string::npos);
 }
 
 TEST_F(CheckpointImport, HeadOfZerosOnRequest) {
-  const auto encoder = make_encoder(small_model(), 1);
+  const auto encoder = make_vit(small_model(), 1);
   ExportOptions options;
   options.head_classes = 1000;
   export_encoder(*encoder, encoder->dimensions(), file("headed.safetensors"), options);
   const SafetensorsFile written(file("headed.safetensors"));
   EXPECT_EQ(read_tensor(written, "head.weight").sizes(), at::IntArrayRef({1000, 32}));
   EXPECT_EQ(read_tensor(written, "head.weight").abs().max().item<float>(), 0);
+}
+
+ModelOptions small_swin() {
+  ModelOptions options;
+  options.name = "swin_v2_micro";
+  return options;
+}
+
+// Encoder and decoder under SimMIM's names, and back.
+TEST_F(CheckpointImport, SimmimFileRoundTrips) {
+  const auto trained = make_simmim(small_swin(), 1);
+  export_full(*trained, small_swin(), file("simmim.safetensors"));
+  const SafetensorsFile written(file("simmim.safetensors"));
+  EXPECT_NE(written.find("encoder.mask_token"), nullptr);
+  EXPECT_NE(written.find("encoder.layers.0.downsample.reduction.weight"), nullptr);
+  EXPECT_NE(written.find("decoder.0.weight"), nullptr);
+  const auto simmim = make_simmim(small_swin(), 2);
+  const Json report = load_pretrained(*simmim, small_swin(), file("simmim.safetensors"));
+  EXPECT_TRUE(report["unmatched"].empty());
+  EXPECT_TRUE(report["missing"].empty());
+  for (const auto& parameter : trained->named_parameters()) {
+    EXPECT_TRUE(at::equal(simmim->named_parameters()[parameter.key()], parameter.value()))
+        << parameter.key();
+  }
+}
+
+TEST_F(CheckpointImport, SwinHasTimmsAndMicrosoftsNames) {
+  const auto trained = make_simmim(small_swin(), 1);
+  for (const bool microsoft : {false, true}) {
+    SCOPED_TRACE(microsoft);
+    ExportOptions options;
+    options.microsoft_names = microsoft;
+    options.head_classes = 3;
+    export_encoder(*trained, small_swin(), file("encoder.safetensors"), options);
+    const SafetensorsFile written(file("encoder.safetensors"));
+    EXPECT_EQ(written.find("layers.0.downsample.norm.weight") != nullptr, microsoft);
+    EXPECT_EQ(written.find("layers.2.downsample.norm.weight") != nullptr, !microsoft);
+    EXPECT_EQ(written.find("head.fc.weight") != nullptr, !microsoft);
+    EXPECT_EQ(written.metadata().contains("timm"), !microsoft);
+    EXPECT_EQ(written.find("decoder.0.weight"), nullptr);
+    const auto encoder = make_swin(small_swin(), 2);
+    const Json report = load_pretrained(*encoder, small_swin(), file("encoder.safetensors"));
+    EXPECT_EQ(report["unmatched"].size(), 2);  // the head
+    for (const auto& parameter : encoder->named_parameters()) {
+      EXPECT_TRUE(at::equal(trained->named_parameters()[parameter.key()], parameter.value()))
+          << parameter.key();
+    }
+  }
+}
+
+// Tables depend on the window; the first SimMIM files call the bias's MLP rpe_mlp.
+TEST_F(CheckpointImport, SwinTablesAreNotReadAndOldNamesAre) {
+  const auto trained = make_swin(small_swin(), 1);
+  NamedTensors tensors;
+  for (const auto& parameter : trained->named_parameters()) {
+    std::string name = "model.encoder." + parameter.key();
+    const size_t at = name.find("cpb_mlp");
+    if (at != std::string::npos) name.replace(at, 7, "rpe_mlp");
+    tensors.emplace_back(name, parameter.value());
+  }
+  tensors.emplace_back("encoder.layers.0.blocks.1.attn_mask", at::zeros({4, 9, 9}));
+  tensors.emplace_back("encoder.layers.0.blocks.0.attn.relative_coords_table",
+                       at::zeros({1, 9, 9, 2}));
+  tensors.emplace_back("encoder.layers.0.blocks.0.attn.relative_position_index", at::zeros({9, 9}));
+  const auto encoder = make_swin(small_swin(), 2);
+  const Json report = load_pretrained(*encoder, small_swin(), "memory", tensors);
+  EXPECT_TRUE(report["unmatched"].empty()) << report;
+  EXPECT_TRUE(report["missing"].empty());
+}
+
+TEST_F(CheckpointImport, SwinOfOtherSizesIsRefused) {
+  const auto trained = make_swin(small_swin(), 1);
+  export_encoder(*trained, small_swin(), file("three.safetensors"));
+  ModelOptions six = small_swin();
+  six.channels = 6;
+  const auto encoder = make_swin(six, 1);
+  try {
+    load_pretrained(*encoder, six, file("three.safetensors"));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(error.message().find("patch_embed.proj.weight has the shape (64, 3, 4, 4)"),
+              std::string::npos)
+        << error.what();
+  }
 }
 
 }  // namespace

@@ -7,7 +7,9 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "models/initialize.h"
+#include "models/drop_path.h"
+#include "models/swin.h"
+#include "models/vit.h"
 
 namespace swath::models {
 namespace {
@@ -48,40 +50,52 @@ void ClassifierOptions::describe(FieldTable& fields) {
   fields.add("mixup", &mixup, "alpha of mixup's Beta distribution; 0: off").at_least(0);
 }
 
+Classifier::Classifier(const ModelOptions& model, ClassifierOptions options, uint64_t seed)
+    : options_(std::move(options)), seed_(seed) {
+  check_options();
+  if (!is_swin(model.name)) {
+    hold(std::make_shared<VisionTransformer>(resolve(model), options_.num_classes,
+                                             options_.pool == "avg"));
+    return;
+  }
+  if (options_.pool != "avg") {
+    throw UsageError(fmt::format("{} has no CLS token to classify by.", model.name),
+                     "use classifier.pool=avg: the mean of its tokens.");
+  }
+  hold(std::make_shared<SwinTransformer>(resolve_swin(model), options_.num_classes));
+}
+
 Classifier::Classifier(VitDimensions dimensions, ClassifierOptions options, uint64_t seed)
     : options_(std::move(options)), seed_(seed) {
-  if (options_.num_classes < 1) {
-    throw UsageError(fmt::format("a classifier with {} classes.", options_.num_classes),
-                     "give it data with labels.");
-  }
-  model_ = std::make_shared<VisionTransformer>(std::move(dimensions), options_.num_classes,
-                                               options_.pool == "avg");
+  check_options();
+  hold(std::make_shared<VisionTransformer>(std::move(dimensions), options_.num_classes,
+                                           options_.pool == "avg"));
+}
+
+Classifier::Classifier(SwinDimensions dimensions, ClassifierOptions options, uint64_t seed)
+    : options_(std::move(options)), seed_(seed) {
+  check_options();
+  hold(std::make_shared<SwinTransformer>(std::move(dimensions), options_.num_classes));
+}
+
+void Classifier::check_options() const {
+  if (options_.num_classes >= 1) return;
+  throw UsageError(fmt::format("a classifier with {} classes.", options_.num_classes),
+                   "give it data with labels.");
 }
 
 void Classifier::initialize(const std::string& name, const at::Tensor& values) const {
-  initialize_parameter(name, values, model_->dimensions(), seed_);
+  model_->initialize(name, values, seed_);
 }
 
-// Two factors (B, 1, 1) per block: 0, or 1 / (chance to stay), so that the mean is kept.
+bool Classifier::never_decays(const std::string& name) const { return model_->never_decays(name); }
+
+int64_t Classifier::layer_of(const std::string& name) const { return model_->layer_of(name); }
+
 std::vector<at::Tensor> Classifier::drop_path_scales(const Batch& batch) const {
-  if (options_.drop_path == 0 || !model_->is_training()) return {};
-  const int64_t depth = model_->dimensions().depth;
-  const at::Tensor all = at::empty({2 * depth, batch.size(), 1, 1}, at::TensorOptions(at::kFloat));
-  auto values = all.accessor<float, 4>();
-  for (int64_t b = 0; b < batch.size(); ++b) {
-    Random random(seed_, RandomPurpose::kDropPath, batch.epoch,
-                  batch.sample_ids[static_cast<size_t>(b)]);
-    for (int64_t i = 0; i < 2 * depth; ++i) {
-      const int64_t block = i / 2;
-      const double rate = depth == 1 ? options_.drop_path
-                                     : options_.drop_path * static_cast<double>(block) /
-                                           static_cast<double>(depth - 1);
-      values[i][b][0][0] = random.uniform() < rate ? 0.0F : static_cast<float>(1 / (1 - rate));
-    }
-  }
-  const c10::Device device = batch.images_BCHW.device();
-  const at::ScalarType dtype = model_->parameters().front().scalar_type();
-  return (device.is_cpu() ? all : all.pin_memory()).to(device, dtype, true).unbind(0);
+  if (!module_->is_training()) return {};
+  return models::drop_path_scales(batch, options_.drop_path, spec().depth, seed_,
+                                  module_->parameters().front().scalar_type());
 }
 
 LossResult Classifier::loss(const Batch& batch, UnitRunner& runner) {
@@ -95,7 +109,7 @@ LossResult Classifier::loss(const Batch& batch, UnitRunner& runner) {
       at::one_hot(batch.labels_B, classes).to(is_double ? at::kDouble : at::kFloat);
   targets = targets * (1 - options_.label_smoothing) +
             options_.label_smoothing / static_cast<double>(classes);
-  if (options_.mixup == 0 || !model_->is_training()) return loss(batch, targets, runner);
+  if (options_.mixup == 0 || !module_->is_training()) return loss(batch, targets, runner);
 
   Random random(seed_, RandomPurpose::kMixup, batch.epoch, batch.sample_ids.front());
   const double share = beta_variate(random, options_.mixup);

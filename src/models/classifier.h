@@ -1,21 +1,23 @@
-// A ViT with a head, trained on labels: fine-tuning.
+// A ViT or SwinV2 with a head, trained on labels: fine-tuning.
 //
 // B samples, K classes.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/config.h"
+#include "models/model_options.h"
 #include "models/objective.h"
-#include "models/vit.h"
 
 namespace swath::models {
 
 struct ClassifierOptions {
   int64_t num_classes = 0;
-  // "avg": the mean of the patch tokens through fc_norm (MAE's fine-tuning); "token": CLS.
+  // "avg": the mean of the patch tokens, in a ViT through fc_norm (MAE's fine-tuning); "token":
+  // CLS.
   std::string pool = "avg";
   double drop_path = 0;        // of the last block; the first has 0, in between it is linear
   double label_smoothing = 0;  // share of the target spread over all classes
@@ -30,7 +32,9 @@ struct ClassifierOptions {
 // neither happens.
 class Classifier : public Objective {
  public:
+  Classifier(const ModelOptions& model, ClassifierOptions options, uint64_t seed);
   Classifier(VitDimensions dimensions, ClassifierOptions options, uint64_t seed);
+  Classifier(SwinDimensions dimensions, ClassifierOptions options, uint64_t seed);
 
   // Cross-entropy. Metrics: "top1", the share of right answers (against the heavier label under
   // mixup). Needs batch.labels_B.
@@ -41,17 +45,27 @@ class Classifier : public Objective {
   // (B, K) float32.
   at::Tensor logits(const at::Tensor& images_BCHW, UnitRunner& runner);
 
-  torch::nn::Module& module() override { return *model_; }
+  torch::nn::Module& module() override { return *module_; }
   const ModelSpec& spec() const override { return model_->spec(); }
   void initialize(const std::string& name, const at::Tensor& values) const override;
-  VisionTransformer& model() { return *model_; }
+  bool never_decays(const std::string& name) const override;
+  // As ClassifyingEncoder's.
+  int64_t layer_of(const std::string& name) const;
+  ClassifyingEncoder& model() { return *model_; }
   const ClassifierOptions& options() const { return options_; }
 
  private:
+  template <class Model>
+  void hold(std::shared_ptr<Model> model) {
+    module_ = model;
+    model_ = std::move(model);
+  }
+  void check_options() const;
   std::vector<at::Tensor> drop_path_scales(const Batch& batch) const;
   ClassifierOptions options_;
   uint64_t seed_;
-  std::shared_ptr<VisionTransformer> model_;
+  std::shared_ptr<torch::nn::Module> module_;
+  std::shared_ptr<ClassifyingEncoder> model_;  // the same object
 };
 
 }  // namespace swath::models

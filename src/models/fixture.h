@@ -44,6 +44,35 @@ class Fixture {
     return d;
   }
 
+  SwinDimensions swin_dimensions() const {
+    ModelOptions options;
+    options.name = "swin_v2_pico";
+    options.width = config_["width"];
+    options.heads = config_["heads"];
+    options.patch = config_["patch"];
+    options.image_size = config_["image_size"];
+    options.channels = config_["channels"];
+    config_["depths"].get_to(options.swin.depths);
+    options.swin.window = config_["window"];
+    config_["pretrained_windows"].get_to(options.swin.pretrained_windows);
+    options.swin.tokens = config_["per_band"].get<bool>() ? "per_band" : "joint";
+    options.swin.mask_unit = config_["mask_unit"];
+    if (config_.contains("loss")) {
+      options.swin.masks = config_["masks_per_band"].get<bool>() ? "per_band" : "tube";
+      options.swin.loss = config_["loss"];
+      options.swin.target_window = config_["target_window"];
+    }
+    SwinDimensions d = resolve_swin(options);
+    d.name = "fixture";
+    return d;
+  }
+  bool has(const std::string& name) const {
+    for (const TensorEntry& entry : file_.entries()) {
+      if (entry.name == name) return true;
+    }
+    return false;
+  }
+
   // Converts the module to `type` and copies the weights by name; every one must be there.
   void fill(torch::nn::Module& module, at::ScalarType type) const {
     const at::NoGradGuard no_grad;

@@ -84,6 +84,29 @@ void initialize_parameter(const std::string& name, const at::Tensor& parameter,
   }
 }
 
+void initialize_parameter(const std::string& name, const at::Tensor& parameter,
+                          const SwinDimensions& d, uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  const bool is_of_branch =
+      name.find(".norm1.") != std::string::npos || name.find(".norm2.") != std::string::npos;
+  if (name.ends_with(".logit_scale")) {
+    parameter.fill_(std::log(10.0));
+  } else if (name.starts_with("patch_embed.proj.")) {
+    const auto inputs = static_cast<double>(d.input_channels() * d.patch * d.patch);
+    fill_uniform(name, parameter, seed, 1 / std::sqrt(inputs));
+  } else if (name.starts_with("decoder.")) {
+    fill_uniform(name, parameter, seed, 1 / std::sqrt(static_cast<double>(d.last_width())));
+  } else if (name.ends_with("bias") || is_of_branch) {  // q_bias and v_bias among them
+    parameter.zero_();
+  } else if (is_norm(name)) {
+    parameter.fill_(1);
+  } else if (name == "mask_token" || name == "band_embed" || name.ends_with(".weight")) {
+    fill_normal(name, parameter, seed, 0.02);
+  } else {
+    throw Error(fmt::format("no rule to initialise the parameter {}.", name));
+  }
+}
+
 void initialize(torch::nn::Module& module, const VitDimensions& dimensions, uint64_t seed) {
   for (const auto& parameter : module.named_parameters()) {
     initialize_parameter(parameter.key(), parameter.value(), dimensions, seed);

@@ -21,4 +21,11 @@ void initialize(torch::nn::Module& module, const VitDimensions& dimensions, uint
 void initialize_parameter(const std::string& name, const at::Tensor& parameter,
                           const VitDimensions& dimensions, uint64_t seed);
 
+// SwinV2's and SimMIM's: linear weights, the mask token and band embeddings normal, deviation 0.02,
+// biases 0; patch embedding and decoder U(+-1/sqrt(inputs)), as convolutions are; LayerNorm 1 and
+// 0, but norm1 and norm2 of every block 0 and 0, so that blocks begin as the identity; logit_scale
+// ln 10.
+void initialize_parameter(const std::string& name, const at::Tensor& parameter,
+                          const SwinDimensions& dimensions, uint64_t seed);
+
 }  // namespace swath::models

@@ -152,6 +152,12 @@ LossResult Mae::loss(const at::Tensor& images_BCHW, const at::Tensor& noise_BN,
   return loss;
 }
 
+Reconstruction Mae::reconstruct(const Batch& batch, uint64_t seed, UnitRunner& runner) {
+  return reconstruct(batch.images_BCHW,
+                     mask_noise(seed, batch.epoch, batch.sample_ids, dimensions_.num_patches()),
+                     runner);
+}
+
 Reconstruction Mae::reconstruct(const at::Tensor& images_BCHW, const at::Tensor& noise_BN,
                                 UnitRunner& runner) {
   const at::NoGradGuard no_grad;
@@ -167,7 +173,8 @@ Reconstruction Mae::reconstruct(const at::Tensor& images_BCHW, const at::Tensor&
     return ops::unpatchify(patches, d.patch, d.channels, d.grid());
   };
   return {picture(original), picture(original * (1 - mask)),
-          picture(original * (1 - mask) + predicted * mask)};
+          picture(original * (1 - mask) + predicted * mask),
+          picture(mask.expand_as(original)).narrow(1, 0, 1) > 0};
 }
 
 }  // namespace swath::models

@@ -26,14 +26,7 @@ namespace swath::models {
 at::Tensor mask_noise(uint64_t seed, uint64_t epoch, const std::vector<uint64_t>& sample_ids,
                       int64_t num_patches);
 
-// Pictures for people, (B, C, H, W) each in the units of the input, H = W = used_size().
-struct Reconstruction {
-  at::Tensor original;
-  at::Tensor masked;          // removed patches are 0
-  at::Tensor reconstruction;  // removed patches as predicted, un-normalised; kept ones as they are
-};
-
-class Mae : public torch::nn::Module, public Objective {
+class Mae : public torch::nn::Module, public MaskedModel {
  public:
   Mae(VitDimensions dimensions, uint64_t seed);
 
@@ -46,6 +39,7 @@ class Mae : public torch::nn::Module, public Objective {
   // target; the paper's forward pass.
   at::Tensor predict(const at::Tensor& images_BCHW, const ops::Masking& masking,
                      UnitRunner& runner);
+  Reconstruction reconstruct(const Batch& batch, uint64_t seed, UnitRunner& runner) override;
   Reconstruction reconstruct(const at::Tensor& images_BCHW, const at::Tensor& noise_BN,
                              UnitRunner& runner);
 

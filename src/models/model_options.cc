@@ -42,6 +42,10 @@ const Preset& find_preset(const std::string& name) {
   for (const Preset& preset : kPresets) {
     if (name == preset.name) return preset;
   }
+  if (is_swin(name)) {
+    throw UsageError(fmt::format("model: {} is no ViT, as is wanted here.", name),
+                     "choose one of the models that `swath models` lists as vit_*.");
+  }
   throw UsageError(fmt::format("model: there is no \"{}\".", name),
                    fmt::format("choose one of {}; `swath models` lists their sizes.",
                                fmt::join(model_names(), ", ")));
@@ -107,12 +111,25 @@ void ModelOptions::describe(FieldTable& fields) {
       .add("remainder", &remainder,
            "when patches do not fill the image: use its top left, its centre, or refuse")
       .one_of({"top_left", "center", "refuse"});
+  fields.section("swin", swin);
 }
 
 std::vector<std::string> model_names() {
   std::vector<std::string> names;
   for (const Preset& preset : kPresets) names.emplace_back(preset.name);
+  for (const std::string& name : swin_names()) names.push_back(name);
   return names;
+}
+
+ModelOptions resized(const ModelOptions& options, int64_t image_size) {
+  ModelOptions changed = options;
+  changed.image_size = image_size;
+  if (!is_swin(options.name) || !options.swin.pretrained_windows.empty()) return changed;
+  for (const SwinStage& stage : resolve_swin(options).stages) {
+    changed.swin.pretrained_windows.push_back(stage.window_rows);
+    changed.swin.pretrained_windows.push_back(stage.window_columns);
+  }
+  return changed;
 }
 
 VitDimensions resolve(const ModelOptions& options) {
@@ -120,6 +137,10 @@ VitDimensions resolve(const ModelOptions& options) {
   const auto pick = [](int64_t asked, int64_t from_preset) {
     return asked == 0 ? from_preset : asked;
   };
+  if (!(options.swin == SwinOptions{})) {
+    throw UsageError(fmt::format("model: {} takes no model.swin settings.", options.name),
+                     "they belong to the models named swin_v2_*.");
+  }
   VitDimensions d;
   d.name = preset.name;
   d.width = pick(options.width, preset.width);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "models/swin_options.h"
 
 namespace swath::models {
 
@@ -28,6 +29,7 @@ struct ModelOptions {
   bool norm_pix_loss = true;
   bool norm_pix_per_band = false;
   std::string remainder = "top_left";
+  SwinOptions swin;
 
   void describe(FieldTable& fields);
 };
@@ -65,11 +67,14 @@ struct VitDimensions {
   int64_t patch_values() const { return channels * patch * patch; }
 };
 
-// Names of all presets, small to large.
+// Names of all presets, ViTs and then SwinV2s, each small to large.
 std::vector<std::string> model_names();
 
-// The preset with the changes. Throws UsageError for an unknown name (with the nearest known one)
-// or sizes that do not fit together; both sides of a mismatch are named.
+// The same model for images of another size: what was learned about positions keeps its meaning.
+ModelOptions resized(const ModelOptions& options, int64_t image_size);
+
+// The ViT preset with the changes. Throws UsageError for an unknown name (with the nearest known
+// one) or sizes that do not fit together; both sides of a mismatch are named.
 VitDimensions resolve(const ModelOptions& options);
 
 }  // namespace swath::models

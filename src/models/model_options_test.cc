@@ -24,6 +24,10 @@ std::string message_of(const ModelOptions& options) {
 
 TEST(ModelOptions, PresetsResolve) {
   for (const std::string& name : model_names()) {
+    if (is_swin(name)) {
+      EXPECT_EQ(resolve_swin(named(name)).name, name);
+      continue;
+    }
     const VitDimensions d = resolve(named(name));
     EXPECT_EQ(d.name, name);
     EXPECT_EQ(d.channels, 3);

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "models/classifier.h"
 #include "models/mae.h"
+#include "models/model_list.h"
 #include "models/model_options.h"
 #include "models/objective.h"
-#include "models/vit.h"
+#include "models/simmim.h"
 
 namespace swath::models {
 
@@ -19,15 +21,23 @@ enum class Weights {
   kLater,
 };
 
-// What `pretrain` trains. Throws UsageError for options that do not fit together.
-std::shared_ptr<Objective> make_objective(const ModelOptions& options, uint64_t seed,
-                                          Weights weights = Weights::kInitialized);
-// The same where MAE's own functions (reconstruct) are needed.
+// What `pretrain` trains: "mae" around a ViT, "simmim" around a SwinV2.
+std::string objective_of(const ModelOptions& options);
+
+// Throws UsageError for options that do not fit together.
+std::shared_ptr<MaskedModel> make_objective(const ModelOptions& options, uint64_t seed,
+                                            Weights weights = Weights::kInitialized);
+// The same by its own type.
 std::shared_ptr<Mae> make_mae(const ModelOptions& options, uint64_t seed,
                               Weights weights = Weights::kInitialized);
+std::shared_ptr<SimMim> make_simmim(const ModelOptions& options, uint64_t seed,
+                                    Weights weights = Weights::kInitialized);
 
 // The part that probes freeze; load_pretrained (checkpoint_import.h) fills it.
-std::shared_ptr<VisionTransformer> make_encoder(const ModelOptions& options, uint64_t seed);
+std::shared_ptr<Encoder> make_encoder(const ModelOptions& options, uint64_t seed);
+// The same of a ViT, by its own type.
+std::shared_ptr<VisionTransformer> make_vit(const ModelOptions& options, uint64_t seed);
+std::shared_ptr<SwinTransformer> make_swin(const ModelOptions& options, uint64_t seed);
 
 std::shared_ptr<Classifier> make_classifier(const ModelOptions& options,
                                             const ClassifierOptions& classifier_options,

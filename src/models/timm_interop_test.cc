@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,9 +53,9 @@ class TimmInterop : public testing::Test {
     arguments.insert(arguments.begin(), std::string(SWATH_TESTDATA) + "/models/timm_interop.py");
     return run_python(std::move(arguments));
   }
-  at::Tensor write_images(const VitDimensions& d) const {
+  at::Tensor write_images(const ModelSpec& spec) const {
     torch::manual_seed(4);
-    const at::Tensor images = at::randn({2, d.channels, d.used_size(), d.used_size()});
+    const at::Tensor images = at::randn({2, spec.channels, spec.image_size, spec.image_size});
     write_tensors(file("images.safetensors"), {{"images", images}});
     return images;
   }
@@ -86,12 +87,12 @@ TEST_F(TimmInterop, TimmLoadsOurEncoders) {
     options.width = width;
     options.mlp = mlp;
     const auto mae = make_mae(options, 1);
-    const at::Tensor images = write_images(mae->dimensions());
+    const at::Tensor images = write_images(mae->spec());
     export_encoder(*mae, mae->dimensions(), file("ours.safetensors"));
     ASSERT_EQ(run({"load", file("ours.safetensors"), file("images.safetensors"),
                    file("out.safetensors")}),
               0);
-    const auto encoder = make_encoder(options, 2);
+    const auto encoder = make_vit(options, 2);
     load_pretrained(*encoder, encoder->dimensions(), file("ours.safetensors"));
     expect_same(encoder->forward_features(images, runner), result("features"));
   }
@@ -109,9 +110,8 @@ TEST_F(TimmInterop, TimmLoadsOurClassifiers) {
     classes.pool = pool;
     const auto classifier = make_classifier(options, classes, 1);
     classifier->module().named_parameters()["head.weight"].mul_(1e4);
-    const at::Tensor images = write_images(classifier->model().dimensions());
-    export_encoder(classifier->module(), classifier->model().dimensions(),
-                   file("ours.safetensors"));
+    const at::Tensor images = write_images(classifier->spec());
+    export_encoder(classifier->module(), options, file("ours.safetensors"));
     ASSERT_EQ(run({"load", file("ours.safetensors"), file("images.safetensors"),
                    file("out.safetensors")}),
               0);
@@ -123,7 +123,7 @@ TEST_F(TimmInterop, TimmLoadsOurClassifiers) {
 TEST_F(TimmInterop, PlainCallLoadsAHeadedExport) {
   ModelOptions options;
   options.name = "vit_tiny";
-  const auto encoder = make_encoder(options, 1);
+  const auto encoder = make_vit(options, 1);
   ExportOptions headed;
   headed.head_classes = 1000;
   export_encoder(*encoder, encoder->dimensions(), file("ours.safetensors"), headed);
@@ -139,8 +139,8 @@ TEST_F(TimmInterop, WeLoadTimmsFiles) {
   const at::NoGradGuard no_grad;
   ModelOptions options;
   options.name = "vit_tiny";
-  const auto encoder = make_encoder(options, 1);
-  const at::Tensor images = write_images(encoder->dimensions());
+  const auto encoder = make_vit(options, 1);
+  const at::Tensor images = write_images(encoder->spec());
   ASSERT_EQ(run({"save", file("theirs.safetensors"), "vit_tiny_patch16_224",
                  file("images.safetensors"), file("out.safetensors")}),
             0);
@@ -150,13 +150,81 @@ TEST_F(TimmInterop, WeLoadTimmsFiles) {
   expect_same(encoder->forward_features(images, runner), result("features"));
 }
 
+// timm's tokens are (B, H, W, E), ours (B, 1 + H W, E).
+void expect_same_tokens(const at::Tensor& ours, const at::Tensor& theirs) {
+  expect_same(ours.slice(1, 1), theirs.flatten(1, 2));
+}
+
+ModelOptions swin(const std::function<void(ModelOptions&)>& change) {
+  ModelOptions options;
+  options.name = "swin_v2_tiny";
+  options.image_size = 64;
+  change(options);
+  return options;
+}
+
+// Every key matches; windows shrink on both sides alike.
+TEST_F(TimmInterop, TimmLoadsOurSwins) {
+  UnitRunner runner;
+  const at::NoGradGuard no_grad;
+  for (const auto& change : std::vector<std::function<void(ModelOptions&)>>{
+           [](ModelOptions& o) { o.image_size = 128; }, [](ModelOptions& o) { o.channels = 6; },
+           [](ModelOptions& o) { o.swin.pretrained_windows = {12, 12, 12, 6}; }}) {
+    const ModelOptions options = swin(change);
+    const auto simmim = make_simmim(options, 1);
+    // As drawn, blocks are the identity.
+    torch::manual_seed(5);
+    for (const auto& parameter : simmim->parameters()) {
+      at::Tensor(parameter).add_(at::randn_like(parameter) * 0.05);
+    }
+    const at::Tensor images = write_images(simmim->spec());
+    export_encoder(*simmim, options, file("ours.safetensors"));
+    ASSERT_EQ(run({"load", file("ours.safetensors"), file("images.safetensors"),
+                   file("out.safetensors")}),
+              0);
+    const auto encoder = make_swin(options, 2);
+    load_pretrained(*encoder, options, file("ours.safetensors"));
+    expect_same_tokens(encoder->forward_features(images, runner), result("features"));
+  }
+}
+
+TEST_F(TimmInterop, TimmLoadsOurSwinClassifiers) {
+  UnitRunner runner;
+  const at::NoGradGuard no_grad;
+  const ModelOptions options = swin([](ModelOptions&) {});
+  ClassifierOptions classes;
+  classes.num_classes = 21;
+  const auto classifier = make_classifier(options, classes, 1);
+  const at::Tensor images = write_images(classifier->spec());
+  export_encoder(classifier->module(), options, file("ours.safetensors"));
+  ASSERT_EQ(
+      run({"load", file("ours.safetensors"), file("images.safetensors"), file("out.safetensors")}),
+      0);
+  expect_same(classifier->logits(images, runner), result("logits"));
+}
+
+TEST_F(TimmInterop, WeLoadTimmsSwins) {
+  UnitRunner runner;
+  const at::NoGradGuard no_grad;
+  const ModelOptions options = swin([](ModelOptions&) {});
+  const auto encoder = make_swin(options, 1);
+  const at::Tensor images = write_images(encoder->spec());
+  ASSERT_EQ(run({"save", file("theirs.safetensors"), "swinv2_tiny_window8_256",
+                 file("images.safetensors"), file("out.safetensors"), "{\"img_size\": 64}"}),
+            0);
+  const Json report = load_pretrained(*encoder, options, file("theirs.safetensors"));
+  EXPECT_EQ(report["unmatched"], Json::array({"head.fc.bias", "head.fc.weight"}));
+  EXPECT_TRUE(report["missing"].empty());
+  expect_same_tokens(encoder->forward_features(images, runner), result("features"));
+}
+
 TEST_F(TimmInterop, PositionTableIsResampledByMaesRule) {
   ModelOptions options;
   options.name = "vit_pico";
-  const auto small = make_encoder(options, 1);
+  const auto small = make_vit(options, 1);
   export_encoder(*small, small->dimensions(), file("small.safetensors"));
   options.image_size = 56;
-  const auto large = make_encoder(options, 1);
+  const auto large = make_vit(options, 1);
   load_pretrained(*large, large->dimensions(), file("small.safetensors"));
   ASSERT_EQ(
       run({"resample", file("small.safetensors"), "pos_embed", "14", file("out.safetensors")}), 0);

@@ -2,9 +2,11 @@
 
 #include <torch/torch.h>
 
+#include <string_view>
 #include <utility>
 
 #include "core/error.h"
+#include "models/initialize.h"
 #include "ops/attention.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
@@ -19,13 +21,17 @@ Linear::Linear(int64_t out, int64_t in) {
 
 at::Tensor Linear::forward(const at::Tensor& x) const { return ops::linear(x, weight, bias); }
 
-LayerNorm::LayerNorm(int64_t width) {
+LayerNorm::LayerNorm(int64_t width, double epsilon) : epsilon_(epsilon) {
   weight = register_parameter("weight", torch::empty({width}));
   bias = register_parameter("bias", torch::empty({width}));
 }
 
 at::Tensor LayerNorm::forward(const at::Tensor& x) const {
-  return ops::layer_norm(x, weight, bias, kLayerNormEpsilon);
+  return ops::layer_norm(x, weight, bias, epsilon_);
+}
+
+at::Tensor LayerNorm::add_to(const at::Tensor& x, const at::Tensor& branch) const {
+  return ops::add_normed(x, branch, weight, bias, epsilon_);
 }
 
 PatchEmbed::PatchEmbed(int64_t width, int64_t channels, int64_t patch) : patch_(patch) {
@@ -224,6 +230,18 @@ at::Tensor VisionTransformer::forward_logits(const at::Tensor& images_BCHW,
   const at::Tensor pooled = average_pool_ ? fc_norm_->forward(x_BTD.slice(1, 1).mean(1))
                                           : norm_->forward(x_BTD.select(1, 0));
   return head_->forward(pooled);
+}
+
+void VisionTransformer::initialize(const std::string& name, const at::Tensor& values,
+                                   uint64_t seed) const {
+  initialize_parameter(name, values, dimensions_, seed);
+}
+
+int64_t VisionTransformer::layer_of(const std::string& name) const {
+  if (name == "cls_token" || name == "pos_embed" || name.starts_with("patch_embed.")) return 0;
+  constexpr std::string_view kBlocks = "blocks.";
+  if (!name.starts_with(kBlocks)) return dimensions_.depth + 1;
+  return std::stoll(name.substr(kBlocks.size())) + 1;
 }
 
 }  // namespace swath::models

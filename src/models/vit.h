@@ -32,10 +32,15 @@ class Linear : public torch::nn::Module {
 
 class LayerNorm : public torch::nn::Module {
  public:
-  explicit LayerNorm(int64_t width);
+  explicit LayerNorm(int64_t width, double epsilon = kLayerNormEpsilon);
   at::Tensor forward(const at::Tensor& x) const;
+  // x + forward(branch)
+  at::Tensor add_to(const at::Tensor& x, const at::Tensor& branch) const;
   at::Tensor weight;
   at::Tensor bias;
+
+ private:
+  double epsilon_;
 };
 
 // weight (D, C, p, p) as a convolution has it, used as a product with a patch's values.
@@ -126,15 +131,17 @@ at::Tensor crop_to_grid(const at::Tensor& images_BCHW, const VitDimensions& dime
 
 // Encoder, and with `num_classes` > 0 a classifier. With `average_pool` the mean of the patch
 // tokens goes through fc_norm, and there is no norm before it.
-class VisionTransformer : public torch::nn::Module, public Encoder {
+class VisionTransformer : public torch::nn::Module, public ClassifyingEncoder {
  public:
   explicit VisionTransformer(VitDimensions dimensions, int64_t num_classes = 0,
                              bool average_pool = false);
 
   at::Tensor forward_features(const at::Tensor& images_BCHW, UnitRunner& runner) override;
-  // (B, num_classes), in the dtype of the weights. `scales` as BlockList takes them, or empty.
   at::Tensor forward_logits(const at::Tensor& images_BCHW, const std::vector<at::Tensor>& scales,
-                            UnitRunner& runner);
+                            UnitRunner& runner) override;
+  void initialize(const std::string& name, const at::Tensor& values, uint64_t seed) const override;
+  // mae, util/lr_decay.py
+  int64_t layer_of(const std::string& name) const override;
 
   torch::nn::Module& module() override { return *this; }
   const ModelSpec& spec() const override { return spec_; }

@@ -151,28 +151,4 @@ int64_t table_params(const VitDimensions& d) {
 
 int64_t total_params(const VitDimensions& d) { return mae_spec(d).parameter_count(true); }
 
-Json list_models() {
-  Json models = Json::array();
-  for (const std::string& name : model_names()) {
-    ModelOptions options;
-    options.name = name;
-    const VitDimensions d = resolve(options);
-    models.push_back({{"name", d.name},
-                      {"family", "vit"},
-                      {"width", d.width},
-                      {"depth", d.depth},
-                      {"mlp", d.mlp},
-                      {"gated_mlp", d.gated_mlp},
-                      {"heads", d.heads},
-                      {"patch", d.patch},
-                      {"image_size", d.image_size},
-                      {"channels", d.channels},
-                      {"encoder_params", encoder_params(d)},
-                      {"table_params", table_params(d)},
-                      {"total_params", total_params(d)},
-                      {"flops_per_image", mae_spec(d).train_flops}});
-  }
-  return models;
-}
-
 }  // namespace swath::models

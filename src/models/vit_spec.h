@@ -3,7 +3,6 @@
 
 #include <cstdint>
 
-#include "core/json.h"
 #include "core/model_spec.h"
 #include "models/model_options.h"
 
@@ -29,9 +28,5 @@ int64_t encoder_params(const VitDimensions& dimensions);
 int64_t table_params(const VitDimensions& dimensions);
 // Everything MAE trains: encoder and decoder, without the fixed position tables.
 int64_t total_params(const VitDimensions& dimensions);
-
-// One object per preset: name, family, width, depth, mlp, gated_mlp, heads, patch, image_size,
-// channels, encoder_params, table_params, total_params, flops_per_image (one training step).
-Json list_models();
 
 }  // namespace swath::models

@@ -6,6 +6,8 @@
 #include <map>
 #include <string>
 
+#include "models/model_list.h"
+
 namespace swath::models {
 namespace {
 

@@ -50,7 +50,7 @@ TEST(Vit, OddHeadSizeWorks) {
     options.width = 420;
     options.heads = 4;
     options.depth = 1;
-    const auto encoder = make_encoder(options, 1);
+    const auto encoder = make_vit(options, 1);
     UnitRunner runner;
     const at::Tensor features = encoder->forward_features(at::ones({1, 3, 32, 32}), runner);
     EXPECT_EQ(features.sizes(), at::IntArrayRef({1, 65, 420}));
@@ -68,7 +68,7 @@ TEST(Vit, EncoderOfTheSameSeedIsTheObjectives) {
   ModelOptions options;
   options.name = "vit_pico";
   options.depth = 1;
-  const auto encoder = make_encoder(options, 5);
+  const auto encoder = make_vit(options, 5);
   const auto objective = make_objective(options, 5);
   const auto trained = objective->module().named_parameters();
   for (const auto& parameter : encoder->named_parameters()) {

@@ -19,6 +19,12 @@ constexpr const char* kInstructionSets[] = {"avx512", "avx2", "baseline"};
 constexpr int64_t kQueryBlock = 64;
 constexpr int64_t kWidestVectorBytes = 64;
 
+// Padded for the widest vector of the widest value: enough for every instruction set.
+int64_t widest(int64_t count) {
+  constexpr int64_t kLanes = kWidestVectorBytes / static_cast<int64_t>(sizeof(float));
+  return (count + kLanes - 1) / kLanes * kLanes;
+}
+
 }  // namespace
 
 // Per instruction set: the vector, and the rows of a product's tile, so that rows times two vectors
@@ -100,13 +106,17 @@ const CpuKernels& choose() {
 }  // namespace
 
 int64_t attention_scratch(const HeadShape& shape) {
-  // Padded for the widest vector of the widest value: enough for every instruction set.
-  constexpr int64_t kLanes = kWidestVectorBytes / static_cast<int64_t>(sizeof(float));
-  const auto padded = [](int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; };
-  const int64_t wide_tokens = padded(shape.tokens);
-  const int64_t wide_head = padded(shape.head_size);
+  const int64_t wide_tokens = widest(shape.tokens);
+  const int64_t wide_head = widest(shape.head_size);
   return 2 * shape.head_size * wide_tokens + 3 * shape.tokens * wide_head +
          kQueryBlock * (2 * wide_tokens + 3 * wide_head);
+}
+
+int64_t window_scratch(int64_t tokens, int64_t head_size) {
+  const int64_t wide_tokens = widest(tokens);
+  const int64_t wide_head = widest(head_size);
+  return 2 * head_size * wide_tokens + 5 * tokens * wide_head +
+         kQueryBlock * (2 * wide_tokens + 2 * wide_head) + 2 * tokens;
 }
 
 const CpuKernels* cpu_kernels_for(const char* isa) {

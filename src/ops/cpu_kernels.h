@@ -53,6 +53,32 @@ struct AttentionKernels {
                    A* grad_q, A* grad_k, A* grad_v, A* scratch);
 };
 
+// One head of one window on a map of tokens (ops/window_attention.h).
+struct WindowShape {
+  int64_t tokens = 0;
+  int64_t head_size = 0;
+  int64_t stride = 0;                // between tokens of the map in q, k and v and their gradients
+  int64_t out_stride = 0;            // likewise in out and its gradient
+  const int64_t* rows = nullptr;     // of the window's tokens: where on the map
+  const int32_t* regions = nullptr;  // of the same; null: every token sees every other
+};
+
+// Values of scratch memory that a window needs, forward or backward.
+int64_t window_scratch(int64_t tokens, int64_t head_size);
+
+// Pointers are to the first token of the map, at the head's first value.
+template <class A>
+struct WindowKernels {
+  // out = softmax(scale cos(q, k) + bias + mask) v, bias (tokens, tokens); keeps each query's log
+  // of the sum of exponentials.
+  void (*forward)(const WindowShape& shape, const A* q, const A* k, const A* v, A scale,
+                  const A* bias, A* out, A* log_sum, A* scratch);
+  // Writes the gradients of the window's tokens; adds to grad_bias (tokens, tokens) and grad_scale.
+  void (*backward)(const WindowShape& shape, const A* q, const A* k, const A* v, A scale,
+                   const A* bias, const A* out, const A* grad_out, const A* log_sum, A* grad_q,
+                   A* grad_k, A* grad_v, A* grad_bias, A* grad_scale, A* scratch);
+};
+
 template <class T>
 struct TypedKernels {
   using A = Arithmetic<T>;
@@ -88,6 +114,8 @@ struct CpuKernels {
   TypedKernels<Bf16> for_bfloat16;
   AttentionKernels<float> attention_float;
   AttentionKernels<double> attention_double;
+  WindowKernels<float> window_float;
+  WindowKernels<double> window_double;
   // out (width, rows) = the transpose of x (rows, width), for columns begin to end; adds each
   // column's sum to total[column].
   void (*transpose_and_sum)(const float* x, float* out, float* total, int64_t rows, int64_t width,
@@ -118,6 +146,17 @@ inline const AttentionKernels<float>& attention_kernels(const CpuKernels& kernel
 template <>
 inline const AttentionKernels<double>& attention_kernels(const CpuKernels& kernels) {
   return kernels.attention_double;
+}
+
+template <class A>
+const WindowKernels<A>& window_kernels(const CpuKernels& kernels);
+template <>
+inline const WindowKernels<float>& window_kernels(const CpuKernels& kernels) {
+  return kernels.window_float;
+}
+template <>
+inline const WindowKernels<double>& window_kernels(const CpuKernels& kernels) {
+  return kernels.window_double;
 }
 
 // The best set this processor can run. SWATH_ISA=baseline|avx2|avx512 in the environment asks for a

@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "ops/fused.h"
 
 namespace swath::ops {
@@ -126,6 +128,57 @@ struct FusedAddLayerNorm : torch::autograd::Function<FusedAddLayerNorm> {
   }
 };
 
+// Rows of the sum that are made while the norm's are still in the cache.
+constexpr int64_t kRowsTogether = 16;
+
+// y += x, where y is a fresh LayerNorm: {y, mean, inverse deviation} of the branch.
+Normalized normalize_and_add(const at::Tensor& x, const at::Tensor& branch,
+                             const at::Tensor& weight, const at::Tensor& bias, double epsilon) {
+  const int64_t width = branch.size(-1);
+  const int64_t rows = branch.numel() / std::max<int64_t>(width, 1);
+  const at::TensorOptions statistics = x.options().dtype(arithmetic_type(x.scalar_type()));
+  Normalized result{branch, at::empty_like(x), at::empty({rows}, statistics),
+                    at::empty({rows}, statistics)};
+  with_storage_type(x.scalar_type(), [&]<class T>(T) {
+    using A = Arithmetic<T>;
+    const auto& kernels = cpu_kernels().of<T>();
+    const T* added = data_of<T>(x);
+    const T* from = data_of<T>(branch);
+    const T* weights = data_of<T>(weight);
+    const T* biases = data_of<T>(bias);
+    T* to = mutable_data_of<T>(result.y);
+    A* mean = mutable_data_of<A>(result.mean);
+    A* deviation = mutable_data_of<A>(result.inverse_deviation);
+    at::parallel_for(0, rows, kGrainValues / width + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; row += kRowsTogether) {
+        const int64_t count = std::min(kRowsTogether, end - row);
+        const int64_t offset = row * width;
+        kernels.layer_norm(from + offset, nullptr, weights, biases, nullptr, to + offset,
+                           mean + row, deviation + row, count, width, static_cast<A>(epsilon));
+        kernels.add(added + offset, to + offset, to + offset, count * width);
+      }
+    });
+  });
+  return result;
+}
+
+struct FusedAddNormed : torch::autograd::Function<FusedAddNormed> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& branch,
+                            const at::Tensor& weight, const at::Tensor& bias, double epsilon) {
+    const Normalized result = normalize_and_add(x.contiguous(), branch.contiguous(),
+                                                weight.contiguous(), bias.contiguous(), epsilon);
+    context->save_for_backward({result.sum, weight, result.mean, result.inverse_deviation});
+    return result.y;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list grads) {
+    const variable_list saved = context->get_saved_variables();
+    const NormGradients gradients = normalize_backward(
+        grads[0].contiguous(), at::Tensor(), saved[0], saved[1].contiguous(), saved[2], saved[3]);
+    return {grads[0], gradients.x, gradients.weight, gradients.bias, at::Tensor()};
+  }
+};
+
 }  // namespace
 
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
@@ -143,6 +196,12 @@ std::pair<at::Tensor, at::Tensor> add_layer_norm(const at::Tensor& x, const at::
   }
   const variable_list results = FusedAddLayerNorm::apply(x, branch, weight, bias, epsilon);
   return {results[0], results[1]};
+}
+
+at::Tensor add_normed(const at::Tensor& x, const at::Tensor& branch, const at::Tensor& weight,
+                      const at::Tensor& bias, double epsilon) {
+  if (!runs_fused(x)) return x + at::layer_norm(branch, {branch.size(-1)}, weight, bias, epsilon);
+  return FusedAddNormed::apply(x, branch, weight, bias, epsilon);
 }
 
 }  // namespace swath::ops

@@ -17,4 +17,8 @@ std::pair<at::Tensor, at::Tensor> add_layer_norm(const at::Tensor& x, const at::
                                                  const at::Tensor& weight, const at::Tensor& bias,
                                                  double epsilon);
 
+// x + layer_norm(branch): the end of a residual branch of a post-norm block.
+at::Tensor add_normed(const at::Tensor& x, const at::Tensor& branch, const at::Tensor& weight,
+                      const at::Tensor& bias, double epsilon);
+
 }  // namespace swath::ops

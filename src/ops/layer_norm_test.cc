@@ -41,6 +41,22 @@ TEST(LayerNorm, AddLayerNormAgreesInBothVersions) {
        random_tensor({19}, 4)});
 }
 
+TEST(LayerNorm, AddNormedAgreesInBothVersions) {
+  expect_versions_agree(
+      [](const Inputs& in) { return add_normed(in[0], in[1], in[2], in[3], kEpsilon); },
+      {random_tensor({2, 21, 19}, 1), random_tensor({2, 21, 19}, 2), random_tensor({19}, 3),
+       random_tensor({19}, 4)});
+}
+
+TEST(LayerNorm, AddNormedIsTheSumWithTheNorm) {
+  const at::Tensor x = random_tensor({40, 16}, 1);
+  const at::Tensor branch = random_tensor({40, 16}, 2);
+  const at::Tensor weight = random_tensor({16}, 3);
+  const at::Tensor bias = random_tensor({16}, 4);
+  expect_close(add_normed(x, branch, weight, bias, kEpsilon),
+               x + at::layer_norm(branch, {16}, weight, bias, kEpsilon), 1e-13, "sum");
+}
+
 TEST(LayerNorm, EitherResultMayBeUnused) {
   for (const bool use_sum : {false, true}) {
     SCOPED_TRACE(use_sum);

@@ -10,14 +10,6 @@
 #include "sharding/sharded_parameters.h"
 
 namespace swath::train {
-namespace {
-
-sharding::ParameterRule default_rule(const std::string& name, at::IntArrayRef shape) {
-  return {optim::is_decayed(name, shape), 1.0};
-}
-
-}  // namespace
-
 bool is_sharded(const sharding::ProcessGroups* groups) {
   return groups != nullptr && groups->world_size() > 1;
 }
@@ -27,7 +19,13 @@ std::unique_ptr<sharding::Parameters> hold_parameters(models::Objective& objecti
                                                       const sharding::ShardingOptions& sharding,
                                                       sharding::ProcessGroups* groups,
                                                       const sharding::ParameterRules& rules) {
-  const sharding::ParameterRules decided = rules ? rules : sharding::ParameterRules(default_rule);
+  sharding::ParameterRules decided = rules;
+  if (!decided) {
+    decided = [&objective](const std::string& name, at::IntArrayRef shape) {
+      return sharding::ParameterRule{
+          optim::is_decayed(name, shape) && !objective.never_decays(name), 1.0};
+    };
+  }
   if (!is_sharded(groups)) {
     objective.module().to(options.device);
     sharding::LocalParameters::Options held;

@@ -13,6 +13,8 @@ import torch
 from functools import partial
 from safetensors.torch import save_file
 from timm.layers import SwiGLU
+from timm.models.swin_transformer_v2 import (
+    PatchMerging, SwinTransformerV2, SwinTransformerV2Block)
 from timm.models.vision_transformer import Block, VisionTransformer
 
 HERE = pathlib.Path(__file__).parent
@@ -179,6 +181,206 @@ def classifier(name, seed, pool, channels):
         "loss": loss.detach()[None], **weights_and_gradients(model)})
 
 
+class Stage(torch.nn.Module):
+    def __init__(self, rows, columns, width, heads, depth, window, pretrained, has_next):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList()
+        for i in range(depth):
+            shift = [w // 2 if i % 2 else 0 for w in window]
+            block = SwinTransformerV2Block(width, (rows, columns), heads, tuple(window),
+                                           tuple(shift), pretrained_window_size=tuple(pretrained))
+            block.attn.relative_coords_table.data = log_offsets(window, pretrained)
+            self.blocks.append(block)
+        self.downsample = PatchMerging(width, 2 * width) if has_next else None
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x if self.downsample is None else self.downsample(x)
+
+
+def log_offsets(window, pretrained):
+    """The coordinates of the position bias in float64, from the paper's formula."""
+    axes = []
+    for w, trained in zip(window, pretrained):
+        t = torch.arange(1 - w, w, dtype=torch.float64)
+        u = 8 * t / (trained - 1) if trained > 1 else 0 * t
+        axes.append(torch.sign(u) * torch.log2(u.abs() + 1) / 3)
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)[None]
+
+
+class SimMim(torch.nn.Module):
+    """SimMIM around timm's SwinV2 blocks; `c` as the C++ options name things."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.c = c
+        self.tiles = c["tiles"]  # rows, columns of the mosaic; 1 x 1 without
+        grid = c["image_size"] // c["patch"]
+        width, stages = c["width"], len(c["depths"])
+        own = 1 if c["per_band"] else c["channels"]
+        self.patch_embed = torch.nn.Module()
+        self.patch_embed.proj = torch.nn.Conv2d(own, width, c["patch"], c["patch"])
+        self.patch_embed.norm = torch.nn.LayerNorm(width)
+        if c["per_band"]:
+            self.band_embed = torch.nn.Parameter(torch.zeros(c["channels"], width))
+        self.layers = torch.nn.ModuleList()
+        for s, depth in enumerate(c["depths"]):
+            window = c["windows"][s]
+            pretrained = c["pretrained_windows"][2 * s:2 * s + 2] or window
+            self.layers.append(Stage(
+                self.tiles[0] * grid >> s, self.tiles[1] * grid >> s, width << s, c["heads"] << s,
+                depth, window, pretrained, s + 1 < stages))
+        self.norm = torch.nn.LayerNorm(width << (stages - 1))
+        self.mask_token = torch.nn.Parameter(torch.zeros(1, 1, width))
+        self.stride = c["patch"] << (stages - 1)
+        out = 16 if c["loss"] == "cross_entropy" else own
+        self.decoder = torch.nn.Sequential(
+            torch.nn.Conv2d(width << (stages - 1), self.stride ** 2 * out, 1),
+            torch.nn.PixelShuffle(self.stride))
+        if c["loss"] == "cross_entropy":
+            self.bins = torch.nn.Linear(16, 32 * own)
+
+    def to_tiles(self, x):
+        """(B, K, H, W) -> (B, 1, rows H, columns W), bands row by row."""
+        rows, columns = self.tiles
+        return torch.cat([torch.cat([x[:, r * columns + k] for k in range(columns)], -1)
+                          for r in range(rows)], -2)[:, None]
+
+    def from_tiles(self, x):
+        side = self.c["image_size"]
+        rows, columns = self.tiles
+        return torch.cat([x[:, :, r * side:(r + 1) * side, k * side:(k + 1) * side]
+                          for r in range(rows) for k in range(columns)], 1)
+
+    def encode(self, images, mask=None):
+        """`mask` (B, maps, grid, grid), 1 masked."""
+        c = self.c
+        x = self.patch_embed.proj(self.to_tiles(images) if c["per_band"] else images)
+        x = self.patch_embed.norm(x.permute(0, 2, 3, 1))
+        if c["per_band"]:
+            grid = c["image_size"] // c["patch"]
+            embed = self.band_embed.t()[None, :, :, None, None].expand(-1, -1, -1, grid, grid)
+            x = x + torch.stack([self.to_tiles(e[None])[0, 0] for e in embed[0]], -1)[None]
+        if mask is not None:
+            if c["per_band"]:
+                mask = self.to_tiles(mask.expand(-1, c["channels"], -1, -1))
+            mask = mask.permute(0, 2, 3, 1)
+            x = x * (1 - mask) + self.mask_token.view(1, 1, 1, -1) * mask
+        for layer in self.layers:
+            x = layer(x)
+        return self.norm(x)
+
+    def target(self, images, valid):
+        w = self.c["target_window"]
+        if w == 0:
+            return images
+        # Pixel by pixel, from the definition.
+        padded = torch.nn.functional.pad(images * valid, [w // 2] * 4)
+        inside = torch.nn.functional.pad(valid, [w // 2] * 4)
+        pixels = padded.unfold(2, w, 1).unfold(3, w, 1).flatten(-2)
+        counted = inside.unfold(2, w, 1).unfold(3, w, 1).flatten(-2)
+        n = counted.sum(-1).clamp_min(1)
+        mean = pixels.sum(-1) / n
+        square = (pixels ** 2).sum(-1) / n
+        var = ((square - mean ** 2) * n / (n - 1).clamp_min(1)).clamp_min(0)
+        return (images - mean) / (var + 1e-6) ** 0.5
+
+    def forward(self, images, units, valid):
+        c = self.c
+        big = torch.repeat_interleave(torch.repeat_interleave(
+            units, c["mask_unit"] // c["patch"], -2), c["mask_unit"] // c["patch"], -1)
+        pixels = torch.repeat_interleave(torch.repeat_interleave(big, c["patch"], -2), c["patch"], -1)
+        z = self.decoder(self.encode(images, big).permute(0, 3, 1, 2))
+        if c["loss"] == "cross_entropy":
+            logits = self.bins(z.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            if c["per_band"]:
+                logits = torch.stack([self.from_tiles(logits[:, i:i + 1]) for i in range(32)], 2)
+            else:
+                logits = logits.unflatten(1, (c["channels"], 32))
+            label = ((images + 3) / 6 * 32).floor().clamp(0, 31).long()
+            error = torch.nn.functional.cross_entropy(
+                logits.transpose(1, 2), label, reduction="none")
+            pred = logits
+        else:
+            pred = self.from_tiles(z) if c["per_band"] else z
+            error = (pred - self.target(images, valid)).abs()
+        counted = (pixels * valid).expand_as(error)
+        loss = (error * counted).sum() / (counted.sum() / c["channels"] + 1e-5) / c["channels"]
+        bands = (error * counted).sum((0, 2, 3)) / (counted.sum((0, 2, 3)) + 1e-5)
+        share = counted.sum() / pixels.expand_as(error).sum()
+        return loss, pred, bands, share
+
+
+def simmim(name, seed, **changes):
+    config = dict(width=8, heads=1, depths=[2, 2], patch=2, image_size=16, channels=2, per_band=False,
+                  tiles=[1, 1], window=4, windows=[[4, 4], [4, 4]], pretrained_windows=[],
+                  mask_unit=4, mask_ratio=0.6, masks_per_band=False, loss="l1", target_window=0,
+                  valid="all")
+    config.update(changes)
+    generator = torch.Generator().manual_seed(seed)
+    torch.set_default_dtype(torch.float64)
+    model = SimMim(config)
+    randomize(model, generator)
+    for parameter_name, parameter in model.named_parameters():
+        if parameter_name.endswith("logit_scale"):
+            parameter.data += 1
+            parameter.data.copy_(parameter.data.float())
+    channels, side = config["channels"], config["image_size"]
+    images = (torch.randn(2, channels, side, side, generator=generator) * 1.5).float().double()
+    maps = channels if config["masks_per_band"] else 1
+    count = (side // config["mask_unit"]) ** 2
+    units = torch.zeros(2, maps, count)
+    for row in units.view(-1, count):
+        row[torch.randperm(count, generator=generator)[:int(np.ceil(count * 0.6))]] = 1
+    valid = torch.ones(2, 1, side, side)
+    if config["valid"] != "all":
+        of = 1 if config["valid"] == "shared" else channels
+        valid = (torch.rand(2, of, side, side, generator=generator) > 0.3).double()
+        images = images * valid
+    loss, pred, bands, share = model(images, units.view(2, maps, *[side // config["mask_unit"]] * 2),
+                                     valid)
+    loss.backward()
+    with torch.no_grad():
+        features = model.encode(images).flatten(1, 2)
+    tensors = {"images": images.float(), "units": units.to(torch.uint8), "loss": loss.detach()[None],
+               "pred": pred.detach(), "bands": bands.detach(), "features": features,
+               **weights_and_gradients(model)}
+    if config["valid"] != "all":
+        tensors.update(valid=valid.to(torch.uint8), share=share[None])
+    write(name, config, tensors)
+
+
+def classifier_swin(name, seed):
+    """timm's whole model; its merging layers stand at the start of the next stage."""
+    config = dict(width=8, heads=2, depths=[2, 2, 1], patch=2, image_size=16, channels=3,
+                  per_band=False, window=4, pretrained_windows=[4, 4, 3, 3, 2, 2], mask_unit=4)
+    generator = torch.Generator().manual_seed(seed)
+    torch.set_default_dtype(torch.float64)
+    model = SwinTransformerV2(
+        img_size=16, patch_size=2, in_chans=3, num_classes=5, embed_dim=8, depths=(2, 2, 1),
+        num_heads=(2, 4, 8), window_size=4, pretrained_window_sizes=(4, 3, 2), drop_path_rate=0.0)
+    randomize(model, generator)
+    for stage in model.layers:
+        for block in stage.blocks:
+            block.attn.relative_coords_table.data = log_offsets(
+                block.window_size, [block.attn.pretrained_window_size[0]] * 2)
+    images = torch.randn(3, 3, 16, 16, generator=generator).float().double()
+    labels = torch.tensor([0, 3, 4])
+    logits = model(images)
+    loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    loss.backward()
+    tensors = {}
+    for key, value in weights_and_gradients(model).items():
+        kind, parameter = key.split(".", 1)
+        parts = parameter.split(".")
+        if "downsample" in parts:
+            parts[1] = str(int(parts[1]) - 1)
+        tensors[kind + "." + ".".join(parts).replace("head.fc.", "head.")] = value
+    write(name, config, {"images": images.float(), "labels": labels, "logits": logits.detach(),
+                         "loss": loss.detach()[None], **tensors})
+
+
 if __name__ == "__main__":
     mae("mae_1_channel", 1)
     mae("mae_3_channels", 2, channels=3, width=32, heads=4, mlp=64, norm_pix=False)
@@ -188,3 +390,14 @@ if __name__ == "__main__":
         mask_ratio=0.6, decoder_depth=1)
     classifier("classifier_token", 5, "token", 3)
     classifier("classifier_avg", 6, "avg", 4)
+    # Windows of 4 shifted, 4, 2 and 1 tokens a side.
+    simmim("simmim_joint", 20, depths=[2, 1, 1, 1], windows=[[4, 4], [4, 4], [2, 2], [1, 1]])
+    # A mosaic of 2 x 3 bands: rectangular windows, shifted along the columns.
+    simmim("simmim_mosaic", 8, channels=6, per_band=True, tiles=[2, 3], image_size=8, window=8,
+           windows=[[8, 6], [4, 6]], masks_per_band=True, heads=2, valid="by_band")
+    simmim("simmim_local_targets", 9, channels=3, target_window=5, valid="shared",
+           pretrained_windows=[3, 5, 2, 4])
+    simmim("simmim_bins", 55, heads=2, loss="cross_entropy", valid="by_band")
+    simmim("simmim_bins_mosaic", 11, channels=2, per_band=True, tiles=[1, 2], image_size=8,
+           window=4, windows=[[4, 4], [2, 4]], loss="cross_entropy")
+    classifier_swin("classifier_swin", 12)

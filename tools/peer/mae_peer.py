@@ -56,6 +56,8 @@ def peak_resident_bytes():
 
 
 class Mae(torch.nn.Module):
+    random_input = "noise"
+
     def __init__(self, c):
         super().__init__()
         self.patch = c["patch"]
@@ -80,6 +82,20 @@ class Mae(torch.nn.Module):
             for _ in range(c["decoder_depth"]))
         self.decoder_norm = norm_layer(decoder)
         self.decoder_pred = torch.nn.Linear(decoder, self.patch ** 2 * c["channels"])
+
+    def units(self):
+        """What FSDP wraps."""
+        return [*self.blocks, *self.decoder_blocks]
+
+    @staticmethod
+    def public_name(name):
+        """Under which START has a parameter and a gradients' file its gradient."""
+        return name
+
+    @staticmethod
+    def is_spared(name):
+        """Not decayed although it is no vector and no bias."""
+        return False
 
     def patchify(self, images):
         batch, channels, height, _ = images.shape
@@ -133,7 +149,7 @@ def wrap(model, arguments, device):
     if arguments.wrapper in ("fsdp", "fsdp-keep"):
         mesh = dist.init_device_mesh(device.type, (arguments.ranks,))
         is_freed = arguments.wrapper == "fsdp"
-        for block in [*model.blocks, *model.decoder_blocks]:
+        for block in model.units():
             if arguments.mode == "compile":
                 block.compile()
             fully_shard(block, mesh=mesh, reshard_after_forward=is_freed)
@@ -145,7 +161,8 @@ def wrap(model, arguments, device):
 
 def write_gradients(model, path):
     """One at a time, so that this needs no memory to speak of."""
-    parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    parameters = [(model.public_name(n), p) for n, p in model.named_parameters()
+                  if p.requires_grad]
     header, end = {}, 0
     for name, parameter in parameters:
         begin, end = end, end + 4 * parameter.numel()
@@ -161,7 +178,7 @@ def write_gradients(model, path):
             file.write(gradient.float().cpu().contiguous().numpy())
 
 
-def main():
+def main(make_model=Mae):
     parser = argparse.ArgumentParser()
     parser.add_argument("start")
     parser.add_argument("--mode", choices=["eager", "compile"], default="eager")
@@ -180,19 +197,20 @@ def main():
 
     with safe_open(arguments.start, "pt") as file:
         config = json.loads(file.metadata()["config"])
-        model = Mae(config)
+        model = make_model(config)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                parameter.copy_(file.get_tensor("weight." + name))
+                parameter.copy_(file.get_tensor("weight." + model.public_name(name)))
         images = file.get_tensor("images").to(device)
-        noise = file.get_tensor("noise").to(device)
+        noise = file.get_tensor(model.random_input).to(device)
     model.to(device)
     forward = wrap(model, arguments, device)
 
     decay, no_decay = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            is_plain = parameter.ndim == 1 or name.endswith(".bias")
+            is_plain = (parameter.ndim == 1 or name.endswith(".bias")
+                        or model.is_spared(name))
             (no_decay if is_plain else decay).append(parameter)
     optimizer = torch.optim.AdamW(
         [{"params": no_decay, "weight_decay": 0.0},

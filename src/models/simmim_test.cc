@@ -1,0 +1,341 @@
+#include "models/simmim.h"
+
+#include <cmath>
+#include <functional>
+#include <map>
+
+#include "core/error.h"
+#include "models/fixture.h"
+#include "models/registry.h"
+#include "ops/backend.h"
+
+namespace swath::models {
+namespace {
+
+constexpr const char* kFixtures[] = {"simmim_joint", "simmim_mosaic", "simmim_local_targets",
+                                     "simmim_bins", "simmim_bins_mosaic"};
+
+Batch batch_of(const Fixture& fixture, at::ScalarType type) {
+  Batch batch;
+  batch.images_BCHW = fixture.tensor("images").to(type);
+  if (fixture.has("valid")) batch.valid = fixture.tensor("valid") > 0;
+  batch.sample_ids = {0, 1};
+  return batch;
+}
+
+void check_fixture(const std::string& name, at::ScalarType type, double tolerance,
+                   UnitRunner& runner) {
+  const Fixture fixture(name);
+  SimMim simmim(fixture.swin_dimensions(), 0);
+  fixture.fill(simmim, type);
+  const Batch batch = batch_of(fixture, type);
+  const at::Tensor units = fixture.tensor("units") > 0;
+  EXPECT_EQ(units.sum().item<int64_t>(), 2 * units.size(1) * simmim.dimensions().num_masked());
+  expect_near(simmim.predict(batch, units, runner), fixture.tensor("pred"), tolerance,
+              "prediction");
+  const LossResult result = simmim.loss(batch, units, runner);
+  EXPECT_EQ(result.loss.dim(), 0);
+  expect_near(result.loss.unsqueeze(0), fixture.tensor("loss"), tolerance, "loss");
+  result.loss.backward();
+  expect_gradients_near(simmim, fixture, tolerance);
+  const at::Tensor bands = fixture.tensor("bands");
+  ASSERT_EQ(result.metrics.size(), static_cast<size_t>(bands.numel()));
+  for (size_t band = 0; band < result.metrics.size(); ++band) {
+    EXPECT_NEAR(result.metrics[band].second.item<double>(),
+                bands[static_cast<int64_t>(band)].item<double>(),
+                tolerance * bands.max().item<double>());
+  }
+  ASSERT_EQ(result.weight.defined(), batch.valid.defined());
+  if (result.weight.defined()) {
+    EXPECT_EQ(result.weight.scalar_type(), at::kFloat);
+    EXPECT_NEAR(result.weight.item<double>(), fixture.tensor("share").item<double>(), 1e-6);
+  }
+}
+
+void check_all(const char* backend, at::ScalarType type, double tolerance) {
+  ops::set_backend(backend);
+  for (const char* name : kFixtures) {
+    SCOPED_TRACE(std::string(name) + " " + backend);
+    UnitRunner runner;
+    check_fixture(name, type, tolerance, runner);
+  }
+  ops::set_backend("fused");
+}
+
+TEST(Simmim, ReferenceMatchesPythonInDouble) { check_all("reference", at::kDouble, 1e-10); }
+TEST(Simmim, FusedMatchesPythonInDouble) { check_all("fused", at::kDouble, 1e-10); }
+TEST(Simmim, ReferenceMatchesPythonInFloat) { check_all("reference", at::kFloat, 1e-5); }
+TEST(Simmim, FusedMatchesPythonInFloat) { check_all("fused", at::kFloat, 1e-5); }
+
+TEST(Simmim, CheckpointingGivesTheSameGradients) {
+  for (const char* name : kFixtures) {
+    SCOPED_TRACE(name);
+    CheckpointingRunner runner;
+    check_fixture(name, at::kDouble, 1e-10, runner);
+  }
+}
+
+TEST(Simmim, FeaturesMatchPython) {
+  for (const char* name : kFixtures) {
+    SCOPED_TRACE(name);
+    const Fixture fixture(name);
+    SwinTransformer encoder(fixture.swin_dimensions());
+    fixture.fill(encoder, at::kDouble);
+    UnitRunner runner;
+    const at::Tensor features =
+        encoder.forward_features(fixture.tensor("images").to(at::kDouble), runner);
+    expect_near(features.slice(1, 1), fixture.tensor("features"), 1e-10, "features");
+  }
+}
+
+ModelOptions pico(const std::function<void(ModelOptions&)>& change = {}) {
+  ModelOptions options;
+  options.name = "swin_v2_pico";
+  if (change) change(options);
+  return options;
+}
+
+Batch make_batch(const std::vector<uint64_t>& ids, int64_t channels = 3) {
+  Batch batch;
+  batch.sample_ids = ids;
+  batch.epoch = 3;
+  std::vector<at::Tensor> images;
+  for (const uint64_t id : ids) {
+    torch::manual_seed(id);
+    images.push_back(at::randn({channels, 32, 32}));
+  }
+  batch.images_BCHW = at::stack(images);
+  return batch;
+}
+
+// bfloat16 has 8 bits of mantissa; a value passes some forty roundings of 2^-9 on its way.
+TEST(Simmim, BFloat16IsNearFloat) {
+  const Fixture fixture("simmim_joint");
+  for (const char* backend : {"reference", "fused"}) {
+    ops::set_backend(backend);
+    SimMim simmim(fixture.swin_dimensions(), 0);
+    fixture.fill(simmim, at::kBFloat16);
+    UnitRunner runner;
+    const LossResult result =
+        simmim.loss(batch_of(fixture, at::kFloat), fixture.tensor("units") > 0, runner);
+    expect_near(result.loss.unsqueeze(0), fixture.tensor("loss"), 3e-2, "loss");
+    result.loss.backward();
+    for (const auto& parameter : simmim.named_parameters()) {
+      EXPECT_TRUE(parameter.value().grad().isfinite().all().item<bool>()) << parameter.key();
+    }
+  }
+  ops::set_backend("fused");
+}
+
+TEST(Simmim, MaskIsAFunctionOfSeedEpochAndSample) {
+  const SwinDimensions d = resolve_swin(pico());
+  const at::Tensor masks = unit_masks(1, 2, {10, 11}, d);
+  EXPECT_TRUE(at::equal(masks[1], unit_masks(1, 2, {11, 99}, d)[0]));
+  EXPECT_FALSE(at::equal(masks[0], masks[1]));
+  EXPECT_FALSE(at::equal(masks, unit_masks(1, 3, {10, 11}, d)));
+  EXPECT_FALSE(at::equal(masks, unit_masks(2, 2, {10, 11}, d)));
+  EXPECT_TRUE(at::equal(masks.sum(-1), at::full({2, 1}, 10, at::kLong)));
+  const SwinDimensions own = resolve_swin(pico([](ModelOptions& o) {
+    o.swin.tokens = "per_band";
+    o.swin.masks = "per_band";
+  }));
+  const at::Tensor of_bands = unit_masks(1, 2, {10}, own);
+  EXPECT_TRUE(at::equal(of_bands.sum(-1), at::full({1, 3}, 10, at::kLong)));
+  EXPECT_FALSE(at::equal(of_bands[0][0], of_bands[0][1]));
+}
+
+// Every square is masked 62.5 % of the time; 4000 draws deviate by 0.8 %.
+TEST(Simmim, EverySquareIsMaskedAlike) {
+  std::vector<uint64_t> ids(4000);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = i;
+  const at::Tensor share =
+      unit_masks(5, 0, ids, resolve_swin(pico())).to(at::kFloat).mean(at::IntArrayRef{0, 1});
+  EXPECT_LT((share - 0.625).abs().max().item<double>(), 0.04);
+}
+
+// The mean over a batch is the mean of its halves: what data-parallel training rests on. With
+// invalid pixels, the mean weighted by what is valid.
+TEST(Simmim, BatchLossIsTheMeanOfItsParts) {
+  const auto simmim = make_simmim(pico(), 7);
+  UnitRunner runner;
+  const auto run = [&](Batch batch, bool masked) {
+    if (masked) {
+      std::vector<at::Tensor> valid;
+      for (const uint64_t id : batch.sample_ids) {
+        torch::manual_seed(id);
+        valid.push_back(at::rand({1, 32, 32}) > 0.1 * static_cast<double>(id));
+      }
+      batch.valid = at::stack(valid);
+    }
+    const LossResult result = simmim->loss(batch, runner);
+    return std::pair{result.loss.item<double>(),
+                     result.weight.defined() ? result.weight.item<double>() : 1.0};
+  };
+  for (const bool masked : {false, true}) {
+    const auto [all, weight] = run(make_batch({1, 2, 3, 4}), masked);
+    const auto [first, first_weight] = run(make_batch({1, 2}), masked);
+    const auto [second, second_weight] = run(make_batch({3, 4}), masked);
+    EXPECT_NEAR(all,
+                (first * first_weight + second * second_weight) / (first_weight + second_weight),
+                1e-6);
+    EXPECT_NEAR(weight, (first_weight + second_weight) / 2, 1e-6);
+  }
+}
+
+// Whatever stands in an invalid pixel of the target: loss and gradients do not see it.
+TEST(Simmim, InvalidPixelsDoNotEnterTheLoss) {
+  for (const auto& [loss, window] :
+       {std::pair{"l1", 0}, std::pair{"l1", 7}, std::pair{"cross_entropy", 0}}) {
+    SCOPED_TRACE(std::string(loss) + " " + std::to_string(window));
+    const auto simmim = make_simmim(pico([&](ModelOptions& o) {
+                                      o.swin.loss = loss;
+                                      o.swin.target_window = window;
+                                    }),
+                                    7);
+    const SwinDimensions& d = simmim->dimensions();
+    Batch batch = make_batch({1, 2});
+    const at::Tensor units = unit_masks(1, 1, batch.sample_ids, d);
+    // Only pixels of masked squares, so that the encoder sees the same.
+    const at::Tensor masked =
+        units.view({2, 1, 4, 4}).repeat_interleave(8, 2).repeat_interleave(8, 3);
+    torch::manual_seed(9);
+    batch.valid = (at::rand({2, 3, 32, 32}) > 0.3).logical_or(masked.logical_not());
+    UnitRunner runner;
+    const double before = simmim->loss(batch, units, runner).loss.item<double>();
+    batch.images_BCHW = at::where(batch.valid, batch.images_BCHW, at::full({}, 1e4));
+    EXPECT_EQ(simmim->loss(batch, units, runner).loss.item<double>(), before);
+    batch.valid = at::Tensor();
+    EXPECT_NE(simmim->loss(batch, units, runner).loss.item<double>(), before);
+  }
+}
+
+TEST(Simmim, NothingValidIsFinite) {
+  const auto simmim = make_simmim(pico(), 7);
+  Batch batch = make_batch({1, 2});
+  batch.valid = at::zeros({2, 1, 32, 32}, at::kBool);
+  UnitRunner runner;
+  const LossResult result = simmim->loss(batch, runner);
+  EXPECT_EQ(result.loss.item<double>(), 0);
+  EXPECT_EQ(result.weight.item<double>(), 0);
+  result.loss.backward();
+  for (const auto& parameter : simmim->named_parameters()) {
+    EXPECT_EQ(parameter.value().grad().abs().sum().item<double>(), 0) << parameter.key();
+  }
+}
+
+// Kept pixels have no target: the loss looks at masked ones alone.
+TEST(Simmim, KeptPixelsHaveNoTarget) {
+  const auto simmim = make_simmim(pico(), 7);
+  const Batch batch = make_batch({1, 2});
+  UnitRunner runner;
+  const at::Tensor units = unit_masks(1, 1, batch.sample_ids, simmim->dimensions());
+  const at::Tensor error =
+      (simmim->predict(batch, units, runner) - batch.images_BCHW).abs().mean(1);
+  const at::Tensor masked = units.view({2, 4, 4}).repeat_interleave(8, 1).repeat_interleave(8, 2);
+  EXPECT_NEAR(simmim->loss(batch, units, runner).loss.item<double>(),
+              error.masked_select(masked).mean().item<double>(), 1e-6);
+}
+
+TEST(Simmim, BinsAreOpenAtTheEnds) {
+  const at::Tensor bins = quantize(at::tensor({-100.0, -3.0, -2.82, -2.8, 0.0, 2.99, 3.0, 50.0}));
+  EXPECT_TRUE(at::equal(bins, at::tensor({0, 0, 0, 1, 16, 31, 31, 31}, at::kLong)));
+  const at::Tensor centers = bin_centers(at::TensorOptions(at::kDouble));
+  EXPECT_NEAR(centers[0].item<double>(), -2.90625, 1e-12);
+  EXPECT_TRUE(at::equal(quantize(centers), at::arange(32, at::kLong)));
+}
+
+// Constant images have no deviation; a lone pixel is its own mean.
+TEST(Simmim, LocalStatisticsByHand) {
+  const at::Tensor row = at::tensor({1.0, 2.0, 6.0}, at::kDouble).view({1, 1, 1, 3});
+  const LocalStatistics local = local_statistics(row, at::Tensor(), 3);
+  const double means[] = {1.5, 3, 4};
+  const double variances[] = {0.5, 7, 8};
+  for (int64_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(local.mean.flatten()[i].item<double>(), means[i], 1e-12);
+    EXPECT_NEAR(local.deviation.flatten()[i].item<double>(), std::sqrt(variances[i] + 1e-6), 1e-12);
+  }
+  const at::Tensor valid = at::tensor({1, 0, 1}).view({1, 1, 1, 3}) > 0;
+  EXPECT_NEAR(local_statistics(row, valid, 3).mean.flatten()[1].item<double>(), 3.5, 1e-12);
+  EXPECT_NEAR(local_statistics(row, valid, 3).deviation.flatten()[0].item<double>(), 1e-3, 1e-12);
+}
+
+TEST(Simmim, RunnerSeesEveryUnitOfTheSpecInOrder) {
+  struct Recorder : UnitRunner {
+    std::vector<std::string> names = {"root"};
+    at::Tensor run(const std::string& name, const UnitForward& forward,
+                   const at::Tensor& x) override {
+      names.push_back(name);
+      return forward(x);
+    }
+  };
+  const auto objective = make_objective(pico(), 7);
+  Recorder recorder;
+  objective->loss(make_batch({1}), recorder);
+  std::vector<std::string> expected;
+  for (const UnitSpec& unit : objective->spec().units) expected.push_back(unit.name);
+  EXPECT_EQ(recorder.names, expected);
+}
+
+TEST(Simmim, SpecListsExactlyTheModulesParameters) {
+  for (const auto& [tokens, loss] : {std::pair{"joint", "l1"}, std::pair{"per_band", "l1"},
+                                     std::pair{"per_band", "cross_entropy"}}) {
+    const auto objective = make_objective(pico([&](ModelOptions& o) {
+                                            o.swin.tokens = tokens;
+                                            o.swin.loss = loss;
+                                          }),
+                                          7);
+    std::map<std::string, ParameterSpec> specified;
+    for (const UnitSpec& unit : objective->spec().units) {
+      for (const ParameterSpec& parameter : unit.parameters) {
+        EXPECT_TRUE(unit.name == "root" || parameter.name.starts_with(unit.name + "."));
+        specified[parameter.name] = parameter;
+      }
+    }
+    size_t count = 0;
+    for (const auto& parameter : objective->module().named_parameters()) {
+      ASSERT_TRUE(specified.contains(parameter.key())) << parameter.key();
+      EXPECT_EQ(at::IntArrayRef(specified[parameter.key()].shape), parameter.value().sizes());
+      ++count;
+    }
+    EXPECT_EQ(count, specified.size());
+  }
+}
+
+TEST(Simmim, ReconstructionKeepsWhatWasKept) {
+  for (const auto& [loss, window] :
+       {std::pair{"l1", 0}, std::pair{"l1", 7}, std::pair{"cross_entropy", 0}}) {
+    const auto simmim = make_simmim(pico([&](ModelOptions& o) {
+                                      o.swin.loss = loss;
+                                      o.swin.target_window = window;
+                                    }),
+                                    7);
+    const Batch batch = make_batch({1, 2});
+    UnitRunner runner;
+    const Reconstruction pictures = simmim->reconstruct(batch, 4, runner);
+    EXPECT_TRUE(at::equal(pictures.original, batch.images_BCHW));
+    const at::Tensor kept = pictures.removed_BCHW.logical_not().to(at::kFloat);
+    EXPECT_NEAR(kept.mean().item<double>(), 0.375, 1e-6);
+    EXPECT_TRUE(at::equal(pictures.masked, batch.images_BCHW * kept));
+    EXPECT_TRUE(at::equal(pictures.reconstruction * kept, pictures.masked));
+    EXPECT_TRUE(pictures.reconstruction.isfinite().all().item<bool>());
+  }
+}
+
+// A prediction in the target's units, taken back, is what was predicted.
+TEST(Simmim, ReconstructionUndoesTheLocalNormalisation) {
+  const auto simmim = make_simmim(pico([](ModelOptions& o) { o.swin.target_window = 7; }), 7);
+  const Batch batch = make_batch({1});
+  UnitRunner runner;
+  const at::NoGradGuard no_grad;
+  const Reconstruction pictures = simmim->reconstruct(batch, 4, runner);
+  const at::Tensor units = unit_masks(4, batch.epoch, batch.sample_ids, simmim->dimensions());
+  const LocalStatistics local = local_statistics(batch.images_BCHW, at::Tensor(), 7);
+  const at::Tensor again = (pictures.reconstruction - local.mean) / local.deviation;
+  const at::Tensor predicted = simmim->predict(batch, units, runner);
+  EXPECT_LT(
+      ((again - predicted) * pictures.removed_BCHW.to(at::kDouble)).abs().max().item<double>(),
+      1e-4);
+}
+
+}  // namespace
+}  // namespace swath::models
