@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <charconv>
 #include <map>
 #include <unordered_set>
@@ -29,21 +30,31 @@ std::vector<std::string_view> columns_of(std::string_view line) {
   return columns;
 }
 
+// What wrote lists with their checksums: `swath data split` and `swath data label`.
+struct ListStore {
+  const char* file;
+  const char* command;
+};
+constexpr std::array<ListStore, 2> kListStores = {
+    {{"split.json", "data split"}, {"labels.json", "data label"}}};
+
 void check_stored_checksum(const fs::path& path, std::string_view text) {
-  const fs::path split_path = path.parent_path() / "split.json";
-  if (!fs::exists(split_path)) return;
-  const Json split = Json::parse(read_file(split_path), nullptr, /*allow_exceptions=*/false);
-  if (!split.is_object() || !split.contains("lists")) return;
-  Json lists = split["lists"];
-  if (split.contains("probe_images")) lists.push_back(split["probe_images"]);
-  for (const Json& list : lists) {
-    if (list.value("file", "") != path.filename().string()) continue;
-    const std::string found = sha256_hex(text);
-    if (list.value("sha256", "") == found) return;
-    throw UsageError(
-        fmt::format("{} was changed after the split: its SHA-256 is {}, {} says {}.", path.string(),
-                    found, split_path.string(), list.value("sha256", "")),
-        "restore the list, or make the split again with `swath data split`.");
+  for (const ListStore& store : kListStores) {
+    const fs::path stored_path = path.parent_path() / store.file;
+    if (!fs::exists(stored_path)) continue;
+    const Json stored = Json::parse(read_file(stored_path), nullptr, /*allow_exceptions=*/false);
+    if (!stored.is_object() || !stored.contains("lists")) continue;
+    Json lists = stored["lists"];
+    if (stored.contains("probe_images")) lists.push_back(stored["probe_images"]);
+    for (const Json& list : lists) {
+      if (list.value("file", "") != path.filename().string()) continue;
+      const std::string found = sha256_hex(text);
+      if (list.value("sha256", "") == found) return;
+      throw UsageError(
+          fmt::format("{} was changed after the split: its SHA-256 is {}, {} says {}.",
+                      path.string(), found, stored_path.string(), list.value("sha256", "")),
+          fmt::format("restore the list, or make it again with `swath {}`.", store.command));
+    }
   }
 }
 

@@ -17,7 +17,8 @@ struct ListFile {
 
 // Throws UsageError naming file and line: neither 1 nor 3 columns, an index that is no number, one
 // class with two indices or one index with two classes, a name twice, an absolute name, no line.
-// If a split.json lies beside the list and names it, the list must have the SHA-256 stored there.
+// If a split.json or labels.json lies beside the list and names it, the list must have the SHA-256
+// stored there.
 ListFile read_list_file(const std::filesystem::path& path);
 
 // One line per sample, LF; throws UsageError for a name or class with white space in it.

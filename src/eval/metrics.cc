@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
+#include <utility>
 
 #include "core/error.h"
 #include "core/random.h"
@@ -163,6 +165,55 @@ double ConfusionMatrix::macro_f1() const {
   return present == 0 ? 0 : sum / static_cast<double>(present);
 }
 
+double ConfusionMatrix::macro_f1_of_present() const {
+  double sum = 0;
+  int64_t present = 0;
+  for (int64_t c = 0; c < num_classes_; ++c) {
+    if (row_total(c) == 0) continue;
+    sum += 2.0 * static_cast<double>(count(c, c)) /
+           static_cast<double>(row_total(c) + column_total(c));
+    ++present;
+  }
+  return present == 0 ? 0 : sum / static_cast<double>(present);
+}
+
+double ConfusionMatrix::kappa() const {
+  const auto n = static_cast<double>(total());
+  if (n == 0) return 0;
+  double by_chance = 0;
+  for (int64_t c = 0; c < num_classes_; ++c) {
+    by_chance += static_cast<double>(row_total(c)) / n * (static_cast<double>(column_total(c)) / n);
+  }
+  return by_chance >= 1 ? 0 : (accuracy() - by_chance) / (1 - by_chance);
+}
+
+std::vector<double> ConfusionMatrix::recall_per_class() const {
+  std::vector<double> values(static_cast<size_t>(num_classes_), -1);
+  for (int64_t c = 0; c < num_classes_; ++c) {
+    const int64_t images = row_total(c);
+    if (images == 0) continue;
+    values[static_cast<size_t>(c)] = static_cast<double>(count(c, c)) / static_cast<double>(images);
+  }
+  return values;
+}
+
+std::vector<double> ConfusionMatrix::prior() const {
+  std::vector<double> values(static_cast<size_t>(num_classes_), 0);
+  const auto n = static_cast<double>(std::max<int64_t>(total(), 1));
+  for (int64_t c = 0; c < num_classes_; ++c) {
+    values[static_cast<size_t>(c)] = static_cast<double>(row_total(c)) / n;
+  }
+  return values;
+}
+
+std::vector<int64_t> ConfusionMatrix::absent_classes() const {
+  std::vector<int64_t> absent;
+  for (int64_t c = 0; c < num_classes_; ++c) {
+    if (row_total(c) == 0) absent.push_back(c);
+  }
+  return absent;
+}
+
 std::vector<double> ConfusionMatrix::iou_per_class() const {
   std::vector<double> values(static_cast<size_t>(num_classes_), -1);
   for (int64_t c = 0; c < num_classes_; ++c) {
@@ -216,6 +267,56 @@ Interval bootstrap_interval(std::span<const uint8_t> is_correct, uint64_t seed,
     means.push_back(static_cast<double>(hits) / static_cast<double>(n));
   }
   return percentile_interval(means);
+}
+
+std::vector<Interval> group_bootstrap(std::span<const int64_t> true_classes,
+                                      std::span<const int64_t> predicted_classes,
+                                      std::span<const int64_t> groups, int64_t num_classes,
+                                      const std::vector<MatrixStatistic>& statistics, uint64_t seed,
+                                      int64_t num_resamples) {
+  if (true_classes.size() != predicted_classes.size() || true_classes.size() != groups.size() ||
+      true_classes.empty()) {
+    throw Error(fmt::format("metrics: {} labels, {} predictions and {} groups to resample.",
+                            true_classes.size(), predicted_classes.size(), groups.size()));
+  }
+  // Equal (truth, prediction) pairs of a group are added at once.
+  using Pair = std::pair<int64_t, int64_t>;
+  std::vector<std::map<Pair, int64_t>> counts;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    if (groups[i] < 0) throw Error(fmt::format("metrics: image {} is in no group.", i));
+    const auto group = static_cast<size_t>(groups[i]);
+    if (group >= counts.size()) counts.resize(group + 1);
+    ++counts[group][{true_classes[i], predicted_classes[i]}];
+  }
+  std::vector<std::vector<double>> values(statistics.size());
+  for (int64_t r = 0; r < num_resamples; ++r) {
+    ConfusionMatrix matrix(num_classes);
+    visit_resample(static_cast<int64_t>(counts.size()), seed, r, [&](size_t group) {
+      for (const auto& [pair, count] : counts[group]) matrix.add(pair.first, pair.second, count);
+    });
+    for (size_t s = 0; s < statistics.size(); ++s) values[s].push_back(statistics[s](matrix));
+  }
+  std::vector<Interval> intervals;
+  intervals.reserve(values.size());
+  for (const std::vector<double>& of_statistic : values) {
+    intervals.push_back(percentile_interval(of_statistic));
+  }
+  return intervals;
+}
+
+double share_in_agreement(const std::vector<std::vector<int64_t>>& predictions) {
+  if (predictions.empty() || predictions.front().empty()) {
+    throw Error("metrics: no predictions to compare.");
+  }
+  const size_t n = predictions.front().size();
+  std::vector<uint8_t> agrees(n, 1);
+  for (const std::vector<int64_t>& other : predictions) {
+    if (other.size() != n) {
+      throw Error(fmt::format("metrics: {} predictions compared with {}.", n, other.size()));
+    }
+    for (size_t i = 0; i < n; ++i) agrees[i] = agrees[i] && other[i] == predictions.front()[i];
+  }
+  return fraction_of(agrees);
 }
 
 PairedDifference paired_bootstrap(std::span<const uint8_t> a, std::span<const uint8_t> b,

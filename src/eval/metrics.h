@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -49,6 +50,16 @@ class ConfusionMatrix {
   double balanced_accuracy() const;
   // Mean F1 over the classes that appear as truth or prediction; a class with no hit counts 0.
   double macro_f1() const;
+  // The same over the classes that have images; those without are absent_classes().
+  double macro_f1_of_present() const;
+  // Cohen's kappa: (p_o - p_e) / (1 - p_e), p_e from the marginals; 0 where p_e is 1.
+  double kappa() const;
+  // Share of each class's images that are right; -1 for a class without images.
+  std::vector<double> recall_per_class() const;
+  // Share of all images that each class has.
+  std::vector<double> prior() const;
+  // Classes without images, in rising order.
+  std::vector<int64_t> absent_classes() const;
   // Mean intersection over union over the classes that appear as truth or prediction.
   double mean_iou() const;
   // Intersection over union per class; -1 for a class that appears nowhere.
@@ -79,6 +90,20 @@ double quantile(std::vector<double> values, double q);
 // 95 % percentile interval of the mean of `values` over resamples of the images with replacement.
 Interval bootstrap_interval(std::span<const uint8_t> is_correct, uint64_t seed,
                             int64_t num_resamples = kBootstrapResamples);
+
+// 95 % percentile intervals of statistics of a confusion matrix over resamples of whole groups of
+// images with replacement: images of one satellite granule share their weather, so that they are no
+// independent draws. groups[i] is the group (0, 1 ...) of image i. One interval per statistic.
+using MatrixStatistic = std::function<double(const ConfusionMatrix&)>;
+std::vector<Interval> group_bootstrap(std::span<const int64_t> true_classes,
+                                      std::span<const int64_t> predicted_classes,
+                                      std::span<const int64_t> groups, int64_t num_classes,
+                                      const std::vector<MatrixStatistic>& statistics, uint64_t seed,
+                                      int64_t num_resamples = kBootstrapResamples);
+
+// Share of the images to which all sets of predictions give one class. Throws Error when there are
+// no images, or the sets differ in size.
+double share_in_agreement(const std::vector<std::vector<int64_t>>& predictions);
 
 // The same for the difference mean(a) - mean(b) of two models on the same images: each resample
 // draws the same images for both.

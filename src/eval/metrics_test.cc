@@ -69,6 +69,63 @@ TEST(Metrics, ClassesThatAppearNowhereDoNotCount) {
   EXPECT_DOUBLE_EQ(matrix.iou_per_class()[0], -1);
 }
 
+// The matrix of ConfusionByHand with a fourth class that nobody has but one prediction names.
+TEST(Metrics, ClassesWithoutImagesAreListedNotAveraged) {
+  ConfusionMatrix matrix(5);
+  matrix.add(std::vector<int64_t>{0, 0, 0, 0, 1, 1, 2}, std::vector<int64_t>{0, 0, 0, 1, 1, 0, 3});
+  EXPECT_EQ(matrix.absent_classes(), (std::vector<int64_t>{3, 4}));
+  // F1 of 0, 1 and 2: 2*3/(4+4), 2*1/(2+2), 0. scikit-learn's average counts class 3 as well.
+  EXPECT_DOUBLE_EQ(matrix.macro_f1_of_present(), (0.75 + 0.5 + 0) / 3);
+  EXPECT_DOUBLE_EQ(matrix.macro_f1(), (0.75 + 0.5 + 0) / 4);
+  EXPECT_EQ(matrix.recall_per_class(), (std::vector<double>{0.75, 0.5, 0, -1, -1}));
+  EXPECT_EQ(matrix.prior(), (std::vector<double>{4.0 / 7, 2.0 / 7, 1.0 / 7, 0, 0}));
+}
+
+// Cohen (1960) with these marginals: p_o = 70/100, p_e = 0.5 * 0.6 + 0.5 * 0.4 = 0.5.
+TEST(Metrics, KappaByHand) {
+  ConfusionMatrix matrix(2);
+  matrix.add(0, 0, 40);
+  matrix.add(0, 1, 10);
+  matrix.add(1, 0, 20);
+  matrix.add(1, 1, 30);
+  EXPECT_DOUBLE_EQ(matrix.kappa(), 0.4);
+  ConfusionMatrix constant(2);
+  constant.add(0, 0, 5);
+  EXPECT_EQ(constant.kappa(), 0);
+}
+
+// Ten groups of a hundred images, each all right or all wrong: as if there were ten images.
+TEST(Metrics, BootstrapOfGroupsIsAsWideAsTheGroupsAreFew) {
+  std::vector<int64_t> truth;
+  std::vector<int64_t> predicted;
+  std::vector<int64_t> groups;
+  for (int64_t i = 0; i < 1000; ++i) {
+    truth.push_back(0);
+    predicted.push_back(i / 100 < 7 ? 0 : 1);
+    groups.push_back(i / 100);
+  }
+  const auto accuracy = [](const ConfusionMatrix& matrix) { return matrix.accuracy(); };
+  const auto misses = [](const ConfusionMatrix& matrix) {
+    return static_cast<double>(matrix.count(0, 1));
+  };
+  const auto intervals = group_bootstrap(truth, predicted, groups, 2, {accuracy, misses}, 3);
+  ASSERT_EQ(intervals.size(), 2U);
+  // Quantiles of Binomial(10, 0.7) / 10: 0.4 and 1 (cumulative 0.011 at 3, 0.047 at 4; 0.972 at 9).
+  EXPECT_DOUBLE_EQ(intervals[0].low, 0.4);
+  EXPECT_DOUBLE_EQ(intervals[0].high, 1);
+  EXPECT_DOUBLE_EQ(intervals[1].low, 0);
+  EXPECT_DOUBLE_EQ(intervals[1].high, 600);
+  EXPECT_THROW(group_bootstrap(truth, predicted, std::span(groups).first(9), 2, {accuracy}, 3),
+               Error);
+}
+
+TEST(Metrics, AgreementCountsImagesOnWhichAllAgree) {
+  EXPECT_DOUBLE_EQ(share_in_agreement({{1, 2, 3, 4}, {1, 2, 0, 4}, {1, 0, 3, 4}}), 0.5);
+  EXPECT_DOUBLE_EQ(share_in_agreement({{1, 2}}), 1);
+  EXPECT_THROW(share_in_agreement({{1, 2}, {1}}), Error);
+  EXPECT_THROW(share_in_agreement({}), Error);
+}
+
 TEST(Metrics, QuantileInterpolates) {
   EXPECT_DOUBLE_EQ(quantile({4, 1, 3, 2}, 0.5), 2.5);
   EXPECT_DOUBLE_EQ(quantile({1, 2, 3, 4, 5}, 0.025), 1.1);

@@ -363,6 +363,9 @@ void ProbeTransformOptions::describe(FieldTable& fields) {
   fields.add("resize_ratio", &resize_ratio, "centre crop's size over the short side before it")
       .at_least(0.1)
       .at_most(1);
+  fields
+      .add("training", &training, "random crops in training; none: whole images of the right size")
+      .one_of({"crop", "none"});
   fields.add("scale_min", &scale_min, "smallest share of the image's area in a training crop")
       .at_least(0)
       .at_most(1);
@@ -385,7 +388,7 @@ data::TransformOptions ProbeTransformOptions::for_evaluation(
 data::TransformOptions ProbeTransformOptions::for_training(
     int64_t size, const std::vector<int64_t>& bands) const {
   data::TransformOptions options;
-  options.kind = "probe_crop";
+  options.kind = training == "crop" ? "probe_crop" : "none";
   options.size = size;
   options.scale_min = scale_min;
   options.scale_max = scale_max;
@@ -424,11 +427,18 @@ void ProbeOptions::describe(FieldTable& fields) {
 std::shared_ptr<const data::Dataset> with_classes_of(
     const std::shared_ptr<const data::Dataset>& test, const data::Dataset& train) {
   if (test->class_names() == train.class_names()) return test;
+  // A list may leave a class without images, and then without its name.
+  std::vector<bool> has_images(test->class_names().size(), false);
+  for (int64_t i = 0; i < test->size(); ++i) {
+    const int64_t label = test->sample(i).label;
+    if (label >= 0) has_images[static_cast<size_t>(label)] = true;
+  }
   std::vector<int64_t> class_by_test_class;
   std::vector<std::string> unknown;
-  for (const std::string& name : test->class_names()) {
+  for (size_t c = 0; c < has_images.size(); ++c) {
+    const std::string& name = test->class_names()[c];
     const auto found = std::find(train.class_names().begin(), train.class_names().end(), name);
-    if (found == train.class_names().end()) unknown.push_back(name);
+    if (found == train.class_names().end() && has_images[c]) unknown.push_back(name);
     class_by_test_class.push_back(found - train.class_names().begin());
   }
   if (!unknown.empty()) {

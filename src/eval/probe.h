@@ -29,7 +29,9 @@ struct ProbeTransformOptions {
   // or "none" (images have the model's size already, as chips do).
   std::string evaluation = "center_crop";
   double resize_ratio = 0.875;
-  // Training, with linear.augment: MAE's probe crop and flip.
+  // Training, with linear.augment: MAE's probe "crop" and flip, or "none": whole images of the
+  // model's size, which are only flipped or turned.
+  std::string training = "crop";
   double scale_min = 0.08;
   double scale_max = 1.0;
   bool horizontal_flip = true;
@@ -102,7 +104,7 @@ Json summarize_repeats(const std::vector<Json>& reports);
 Json merge_repeats(const std::vector<Json>& reports);
 
 // The test set with its labels counted in the training set's classes, found by name. Throws
-// UsageError naming the classes that the training set does not know.
+// UsageError naming the classes of test images that the training set does not know.
 std::shared_ptr<const data::Dataset> with_classes_of(
     const std::shared_ptr<const data::Dataset>& test, const data::Dataset& train);
 

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "data/image.h"
+#include "data/subset_dataset.h"
 #include "eval/toy_dataset.h"
 #include "models/registry.h"
 
@@ -179,6 +180,11 @@ TEST(Probe, ClassesGoByName) {
   } catch (const UsageError& error) {
     EXPECT_NE(std::string(error.what()).find("glacier"), std::string::npos);
   }
+  // A class that no test image has needs no name that the training set knows.
+  const auto without = std::make_shared<data::SubsetDataset>(
+      test, std::vector<int64_t>{0, 2}, std::vector<int64_t>{0, 2},
+      std::vector<std::string>{"class_2", "glacier", "class_3"});
+  EXPECT_EQ(with_classes_of(without, *train)->sample(1).label, 3);
 }
 
 TEST(Probe, BandsMustFitTheCheckpoint) {

@@ -189,9 +189,13 @@ Json write_report(const std::vector<fs::path>& paths, const ReportOptions& optio
   page.title = page.heading + " · swath report";
   page.subtitle = subtitle_of(directories);
   page.footer = footer_of();
-  page.sections = {summary_section(runs, groups), training_section(runs),
-                   sweep_section(sweeps),         pictures_section(runs),
-                   probe_section(groups),         numbers_section(runs, groups, embedded)};
+  page.sections = {summary_section(runs, groups),
+                   training_section(runs),
+                   sweep_section(sweeps),
+                   pictures_section(runs),
+                   probe_section(groups),
+                   clouds_section(runs),
+                   numbers_section(runs, groups, embedded)};
   page.data = chart_data(runs, groups, sweeps);
   page.plotly = plotly;
   const std::string html = render_page(page);

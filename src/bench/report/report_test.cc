@@ -302,6 +302,63 @@ TEST_F(ReportFiles, WrongUseIsAUsageError) {
   EXPECT_THROW(write_report({directory_ / "absent"}, options_), UsageError);
 }
 
+// The numbers of `swath clouds` on the page, and that labels were derived where they were.
+TEST_F(ReportFiles, CloudClassesAreComparedAndMarkedAsDerived) {
+  const auto summary = [](double mean, int count) {
+    return Json{{"mean", mean}, {"sd", 0.012}, {"count", count}};
+  };
+  Json values = {{"derived", "a <known> field"},
+                 {"test_chips_seen", 12},
+                 {"classes", 2},
+                 {"class_names", {"low", "high"}},
+                 {"test_images", 40},
+                 {"test_granules", 5},
+                 {"prior", {0.75, 0.25}},
+                 {"clusters", {{"probe", {{"ami", summary(0.321, 5)}, {"ari", summary(0.2, 5)}}}}},
+                 {"table", Json::array()},
+                 {"rows", Json::array()}};
+  for (const char* method : {"probe", "majority"}) {
+    for (const double fraction : {0.01, 1.0}) {
+      const int draws = fraction < 1 ? 3 : 1;
+      values["table"].push_back({{"method", method},
+                                 {"fraction", fraction},
+                                 {"top1", summary(0.5 + fraction / 10, draws)},
+                                 {"balanced_accuracy", summary(0.4, draws)}});
+    }
+    values["rows"].push_back({{"method", method},
+                              {"fraction", 1.0},
+                              {"top1", 0.6},
+                              {"kappa", 0.4567},
+                              {"intervals", {{"top1", {0.55, 0.65}}}},
+                              {"agreement", {{"rotations", 0.875}}},
+                              {"recall", {0.5, nullptr}},
+                              {"physics", {{"pressure", {{"pearson_r", 0.987}, {"rms", 12.5}}}}},
+                              {"subsets", {{"platform Aqua", {{"images", 7}, {"top1", 0.25}}}}}});
+  }
+  write_file_atomically(directory_ / "run/clouds.json", values.dump());
+  const Json result = write_report({directory_ / "run"}, options_);
+  EXPECT_EQ(result["missing"].size(), 0U);
+  EXPECT_EQ(result["warnings"].size(), 0U);
+  EXPECT_EQ(count_of(page(), R"(<section id="clouds")"), 1U);
+  EXPECT_EQ(count_of(page(), "derived from known fields (a &lt;known&gt; field)"), 1U);
+  EXPECT_EQ(count_of(page(), "12 of the test chips were among those"), 1U);
+  EXPECT_EQ(count_of(page(), "1 % of the labels"), 2U);
+  EXPECT_EQ(count_of(page(), "50.1\u202f% <span class=\"muted\">± 1.2</span>"), 2U);
+  EXPECT_EQ(count_of(page(), "(55.0\u202f%–65.0\u202f%)"), 2U);
+  EXPECT_EQ(count_of(page(), "<td>0.457</td>"), 2U);
+  EXPECT_EQ(count_of(page(), "<td>0.321</td>"), 1U);
+  EXPECT_EQ(count_of(page(), "<td>87.5\u202f%</td>"), 2U);
+  EXPECT_EQ(count_of(page(), "r 0.987"), 2U);
+  EXPECT_EQ(count_of(page(), "platform Aqua"), 1U);
+  EXPECT_EQ(count_of(page(), "Recall of each of 2 classes"), 1U);
+  values.erase("derived");
+  write_file_atomically(directory_ / "run/clouds.json", values.dump());
+  write_report({directory_ / "run"}, options_);
+  EXPECT_EQ(count_of(page(), "derived from known fields"), 0U);
+  write_file_atomically(directory_ / "run/clouds.json", "[]");
+  EXPECT_THROW(write_report({directory_ / "run"}, options_), Error);
+}
+
 TEST(Report, TemplateValuesAreNotReadAgain) {
   EXPECT_EQ(fill_template("a {{x}} b {{y}}", {{"x", "{{y}}"}, {"y", "2"}}), "a {{y}} b 2");
   EXPECT_THROW(fill_template("{{z}}", {{"x", "1"}}), Error);

@@ -197,6 +197,16 @@ void read_probe(const fs::path& path, RunDirectory& run) {
   }
 }
 
+void read_clouds(const fs::path& path, RunDirectory& run) {
+  const std::optional<Json> values = parse_json(read_file(path));
+  if (values && values->is_object() && !array_of(*values, "table").empty()) {
+    run.clouds.push_back({path.filename().string(), *values});
+  } else {
+    run.warnings.push_back(
+        fmt::format("{} is no comparison of cloud classes; it was left out.", path.string()));
+  }
+}
+
 void read_sweep(const fs::path& path, RunDirectory& run) {
   const std::optional<Json> values = parse_json(read_file(path));
   std::vector<std::string> problems;
@@ -339,7 +349,7 @@ const std::vector<StepColumn>& step_columns() {
 }
 
 bool RunDirectory::holds_run() const {
-  return !(steps.empty() && run.empty() && probes.empty() && pictures.empty());
+  return !(steps.empty() && run.empty() && probes.empty() && clouds.empty() && pictures.empty());
 }
 
 RunDirectory read_run_directory(const fs::path& path) {
@@ -361,17 +371,20 @@ RunDirectory read_run_directory(const fs::path& path) {
     if (file == "sweep.json") read_sweep(path / file, run);
     const bool is_result = file.starts_with("probe") || file.starts_with("finetune");
     if (is_result && suffix == ".json") read_probe(path / file, run);
+    if (file.starts_with("clouds") && suffix == ".json") read_clouds(path / file, run);
     if (suffix == ".png" || suffix == ".jpg" || suffix == ".jpeg") pictures.push_back(file);
   }
   read_pictures(path, pictures, run);
   if (!run.holds_run() && run.sweep.rows.empty()) {
     throw Error(
         fmt::format(
-            "{} holds no results: no usable log.jsonl, probe*.json, sweep.json or picture.{}",
+            "{} holds no results: no usable log.jsonl, probe*.json, clouds*.json, sweep.json or "
+            "picture.{}",
             path.string(), run.warnings.empty() ? "" : " " + run.warnings.front()),
         "name the folder that a command wrote, for example runs/pretrain-1.");
   }
-  if (run.holds_run()) note_missing(run);
+  // A comparison is complete by itself.
+  if (run.holds_run() && run.clouds.empty()) note_missing(run);
   return run;
 }
 

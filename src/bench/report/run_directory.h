@@ -16,6 +16,7 @@
 //     end         steps, loss, seconds, images_per_second, peak_memory_bytes, reason (epochs,
 //                 max_steps, max_minutes, signal N), skipped_steps, skipped_samples
 //   probe*.json, finetune*.json    results of one evaluation each (probe_format.h)
+//   clouds*.json    comparisons of cloud classes (eval/clouds.h), marked where labels are derived
 //   sweep.json      a table of benchmarks (sweep_table.h)
 //   *.png, *.jpg    pictures, in the order of pictures.json [{file, caption}], then by name
 //
@@ -78,6 +79,12 @@ struct ProbeResult {
   Json values;  // as normalized_probe gives it
 };
 
+// A comparison of methods on cloud classes, as `swath clouds` wrote it.
+struct CloudResult {
+  std::string file;
+  Json values;
+};
+
 struct RunDirectory {
   std::filesystem::path path;
   std::string name;           // the directory's own name; read_runs makes names differ
@@ -92,6 +99,7 @@ struct RunDirectory {
   int64_t first_non_finite_step = -1;
   std::string config;
   std::vector<ProbeResult> probes;
+  std::vector<CloudResult> clouds;
   std::vector<Picture> pictures;
   SweepTable sweep;
   std::vector<std::string> missing;   // what is not there, in words

@@ -39,6 +39,8 @@ Section training_section(const std::vector<RunDirectory>& runs);
 Section sweep_section(const std::vector<RunDirectory>& sweeps);
 Section pictures_section(const std::vector<RunDirectory>& runs);
 Section probe_section(const std::vector<ProbeGroup>& groups);
+// Comparisons of cloud classes; no such result leaves it out.
+Section clouds_section(const std::vector<RunDirectory>& runs);
 Section numbers_section(const std::vector<RunDirectory>& runs,
                         const std::vector<ProbeGroup>& groups,
                         const std::vector<Download>& downloads);

@@ -1,0 +1,104 @@
+#include "data/clouds/cloud_labels.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "core/error.h"
+#include "data/clouds/label_netcdf.h"
+#include "data/clouds/label_table.h"
+
+namespace swath::data::clouds {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr double kNoValue = std::numeric_limits<double>::quiet_NaN();
+
+bool is_label_file(const fs::path& path) {
+  return path.extension() == ".nc" || path.extension() == ".csv";
+}
+
+std::vector<fs::path> label_files(const fs::path& path) {
+  std::vector<fs::path> files;
+  if (fs::is_regular_file(path)) {
+    if (is_label_file(path)) files.push_back(path);
+  } else if (fs::is_directory(path)) {
+    for (const auto& entry : fs::recursive_directory_iterator(path)) {
+      if (entry.is_regular_file() && is_label_file(entry.path())) files.push_back(entry.path());
+    }
+  } else {
+    throw UsageError(fmt::format("labels: {} does not exist.", path.string()),
+                     "name the folder or file of labels with --labels.");
+  }
+  if (files.empty()) {
+    throw UsageError(fmt::format("labels: there is no .nc and no .csv in {}.", path.string()));
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+std::span<const double> CloudLabels::properties_of(int64_t index) const {
+  const size_t width = property_names.size();
+  return std::span(properties).subspan(static_cast<size_t>(index) * width, width);
+}
+
+void CloudLabels::append(const CloudLabels& other) {
+  if (form.empty()) {
+    *this = other;
+    return;
+  }
+  if (form != other.form) {
+    throw UsageError(fmt::format("labels: {} and {} are mixed.", form, other.form),
+                     "give labels of one form at a time.");
+  }
+  if (derived != other.derived) {
+    throw UsageError(
+        fmt::format("labels: some are derived (`{}`), others are not, or otherwise (`{}`).",
+                    derived, other.derived),
+        "keep labels of different origin in folders of their own.");
+  }
+  std::vector<std::string> names = property_names;
+  for (const std::string& name : other.property_names) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  if (names.size() > property_names.size()) {
+    std::vector<double> wider;
+    for (int64_t i = 0; i < size(); ++i) {
+      const std::span<const double> row = properties_of(i);
+      wider.insert(wider.end(), row.begin(), row.end());
+      wider.resize(static_cast<size_t>(i + 1) * names.size(), kNoValue);
+    }
+    properties = std::move(wider);
+    property_names = std::move(names);
+  }
+  const size_t width = property_names.size();
+  std::vector<size_t> target;
+  for (const std::string& name : other.property_names) {
+    target.push_back(static_cast<size_t>(
+        std::find(property_names.begin(), property_names.end(), name) - property_names.begin()));
+  }
+  for (int64_t i = 0; i < other.size(); ++i) {
+    places.push_back(other.places[static_cast<size_t>(i)]);
+    raw.push_back(other.raw[static_cast<size_t>(i)]);
+    properties.resize(properties.size() + width, kNoValue);
+    double* row = properties.data() + properties.size() - width;
+    const std::span<const double> values = other.properties_of(i);
+    for (size_t p = 0; p < values.size(); ++p) row[target[p]] = values[p];
+  }
+}
+
+CloudLabels read_cloud_labels(const fs::path& path) {
+  CloudLabels labels;
+  for (const fs::path& file : label_files(path)) {
+    labels.append(file.extension() == ".nc" ? read_label_netcdf(file) : read_label_table(file));
+  }
+  if (labels.size() == 0) {
+    throw UsageError(fmt::format("labels: {} holds no label.", path.string()));
+  }
+  return labels;
+}
+
+}  // namespace swath::data::clouds

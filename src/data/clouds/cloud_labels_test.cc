@@ -1,0 +1,186 @@
+#include "data/clouds/cloud_labels.h"
+
+#include <gtest/gtest.h>
+
+#include "data/clouds/label_files.h"
+#include "data/clouds/label_netcdf.h"
+#include "data/clouds/label_table.h"
+
+namespace swath::data::clouds {
+namespace {
+
+using data::test::message_of;
+using data::test::TemporaryDirectory;
+using data::test::write_text;
+using test::label_grid;
+
+const Granule kTerra = {Platform::kTerra, 2012123, 1015};
+const Granule kAqua = {Platform::kAqua, 2012123, 1320};
+
+void expect_same(const CloudLabels& a, const CloudLabels& b) {
+  ASSERT_EQ(a.size(), b.size());
+  EXPECT_EQ(a.raw, b.raw);
+  EXPECT_EQ(a.derived, b.derived);
+  EXPECT_EQ(a.property_names, b.property_names);
+  for (int64_t i = 0; i < a.size(); ++i) {
+    const auto at = static_cast<size_t>(i);
+    EXPECT_EQ(a.places[at].granule, b.places[at].granule);
+    for (size_t p = 0; p < a.property_names.size(); ++p) {
+      const double value = a.properties_of(i)[p];
+      EXPECT_TRUE(value == b.properties_of(i)[p] ||
+                  (std::isnan(value) && std::isnan(b.properties_of(i)[p])))
+          << i;
+    }
+  }
+}
+
+TEST(CloudLabels, TablesComeBackAsWritten) {
+  TemporaryDirectory root;
+  CloudLabels labels = label_grid({kTerra, kAqua}, 2, 3, 1, 4);
+  labels.form = "table";
+  labels.derived = "a known field, with commas";
+  write_label_table(root / "labels.csv", labels);
+  const CloudLabels read = read_cloud_labels(root.path());
+  EXPECT_EQ(read.form, "table");
+  expect_same(labels, read);
+  for (size_t i = 0; i < labels.places.size(); ++i) {
+    EXPECT_EQ(read.places[i].latitude, labels.places[i].latitude);
+    EXPECT_EQ(read.places[i].longitude, labels.places[i].longitude);
+    EXPECT_FALSE(read.places[i].has_pixel());
+  }
+}
+
+// As data frames write them: a nameless index, floats for numbers with gaps, quotes, CRLF.
+TEST(CloudLabels, TablesOfDataFramesAreRead) {
+  TemporaryDirectory root;
+  write_text(root / "2012.csv",
+             "\xef\xbb\xbf,platform,Label,Timestamp,lat,lon,Cloud_Fraction\r\n"
+             "0,TERRA,12.0,2012-05-02 10:18:30,-20.5,120.25,\"0.5\"\r\n"
+             "1,aqua,43,2012-12-31T23:55:00,1,2,NA\r\n");
+  const CloudLabels labels = read_cloud_labels(root / "2012.csv");
+  EXPECT_EQ(labels.raw, (std::vector<int64_t>{12, 43}));
+  EXPECT_EQ(labels.places[0].granule, kTerra);
+  EXPECT_EQ(labels.places[1].granule, (Granule{Platform::kAqua, 2012366, 2355}));
+  EXPECT_EQ(labels.property_names, std::vector<std::string>{"Cloud_Fraction"});
+  EXPECT_EQ(labels.properties[0], 0.5);
+  EXPECT_TRUE(std::isnan(labels.properties[1]));
+  EXPECT_EQ(labels.derived, "");
+}
+
+TEST(CloudLabels, BadTablesAreNamedByLine) {
+  TemporaryDirectory root;
+  const std::string header = "Label,Timestamp,lat,lon,platform\n";
+  const auto message = [&](const std::string& text) {
+    write_text(root / "t.csv", text);
+    return message_of<Error>([&] { read_cloud_labels(root / "t.csv"); });
+  };
+  EXPECT_CONTAINS(message("Label,lat,lon,platform\n"), "no column `Timestamp`");
+  EXPECT_CONTAINS(message(header + "1,2012-05-02 10:15:00,0,0,Landsat\n"), "t.csv:2: `Landsat`");
+  EXPECT_CONTAINS(message(header + "1,2012-05-02 10:15:00,0,0,Terra\n1.5,2012-05-02 10:15:00,0,0,"
+                                   "Terra\n"),
+                  "t.csv:3: `1.5` is no class");
+  EXPECT_CONTAINS(message(header + ",2012-05-02 10:15:00,0,0,Terra\n"), "no class number");
+  EXPECT_CONTAINS(message(header + "1,2012-02-30 10:15:00,0,0,Terra\n"), "no date");
+  EXPECT_CONTAINS(message(header + "1,yesterday,0,0,Terra\n"), "`yesterday`");
+  EXPECT_CONTAINS(message(header + "1,2012-05-02 10:15:00,91,0,Terra\n"), "no place");
+  EXPECT_CONTAINS(message(header + "1,2012-05-02 10:15:00,0\n"), "3 cells");
+  EXPECT_CONTAINS(message(header), "holds no label");
+}
+
+TEST(CloudLabels, OriginsAndFormsAreNotMixed) {
+  TemporaryDirectory root;
+  CloudLabels labels = label_grid({kTerra}, 1, 2, 1, 4);
+  labels.form = "table";
+  write_label_table(root / "a.csv", labels);
+  labels.derived = "a known field";
+  write_label_table(root / "b.csv", labels);
+  EXPECT_CONTAINS(message_of<UsageError>([&] { read_cloud_labels(root.path()); }), "derived");
+  EXPECT_CONTAINS(message_of<UsageError>([&] { read_cloud_labels(root / "none"); }),
+                  "does not exist");
+  TemporaryDirectory empty;
+  EXPECT_THROW(read_cloud_labels(empty.path()), UsageError);
+}
+
+TEST(CloudLabels, PropertiesOfDifferentFilesAreAligned) {
+  CloudLabels a = label_grid({kTerra}, 1, 2, 1, 4);
+  a.form = "table";
+  CloudLabels b = a;
+  b.property_names = {"Cloud_Fraction"};
+  a.append(b);
+  EXPECT_EQ(a.property_names,
+            (std::vector<std::string>{"Cloud_Top_Pressure_mean", "Cloud_Fraction"}));
+  EXPECT_EQ(a.properties_of(0)[0], 500);
+  EXPECT_TRUE(std::isnan(a.properties_of(0)[1]));
+  EXPECT_TRUE(std::isnan(a.properties_of(2)[0]));
+  EXPECT_EQ(a.properties_of(3)[1], 600);
+}
+
+TEST(CloudLabelsNetcdf, ComeBackAsWritten) {
+  if (!has_netcdf()) GTEST_SKIP() << "built without NetCDF";
+  TemporaryDirectory root;
+  CloudLabels labels = label_grid({kAqua}, 2, 3, 0, 4);
+  labels.derived = "a known field";
+  labels.property_names = {"Cloud_Optical_Thickness_mean"};
+  write_label_netcdf(root / "CMPST_MYD021KM.A2012123.1320.061.nc", labels);
+  const CloudLabels read = read_cloud_labels(root.path());
+  EXPECT_EQ(read.form, "netcdf");
+  expect_same(labels, read);
+  EXPECT_EQ(read.places[4].row, 128);
+  EXPECT_EQ(read.places[4].column, 128);
+}
+
+TEST(CloudLabelsNetcdf, GroupsOfPropertiesAreTheProducers) {
+  if (!has_netcdf()) GTEST_SKIP() << "built without NetCDF";
+  TemporaryDirectory root;
+  CloudLabels labels = label_grid({kTerra}, 1, 1, 0, 1);
+  labels.property_names = {"Cloud_Optical_Thickness_mean", "Cloud_Optical_Thickness_std",
+                           "Cloud_Phase_Infrared_ice"};
+  labels.properties = {4, 5, 6};
+  write_label_netcdf(root / "CMPST_MOD021KM.A2012123.1015.nc", labels);
+  expect_same(labels, read_cloud_labels(root.path()));
+}
+
+// Files that netCDF4-python wrote (testdata/clouds/make_fixtures.py).
+TEST(CloudLabelsNetcdf, FilesInTheProducersLayoutAreRead) {
+  if (!has_netcdf()) GTEST_SKIP() << "built without NetCDF";
+  const std::filesystem::path fixtures = std::filesystem::path(SWATH_TESTDATA) / "clouds";
+  const CloudLabels labels =
+      read_label_netcdf(fixtures / "CMPST_MYD021KM.A2012123.1320.061.2018046032403.nc");
+  EXPECT_EQ(labels.derived, "");
+  EXPECT_EQ(labels.raw, (std::vector<int64_t>{7, 0, 41}));
+  EXPECT_EQ(labels.places[2].granule, kAqua);
+  EXPECT_EQ(labels.places[2].row, 1792);
+  EXPECT_EQ(labels.places[2].column, 1152);
+  EXPECT_FALSE(labels.places[2].has_position());
+  EXPECT_EQ(labels.property_names,
+            (std::vector<std::string>{"Cloud_Optical_Thickness_mean", "Cloud_Optical_Thickness_std",
+                                      "Cloud_Phase_Infrared_ice"}));
+  EXPECT_EQ(labels.properties_of(0)[0], 12.5);
+  EXPECT_TRUE(std::isnan(labels.properties_of(1)[0]));
+  EXPECT_EQ(labels.properties_of(2)[1], 3);
+  EXPECT_EQ(labels.properties_of(2)[2], 16384);
+}
+
+TEST(CloudLabelsNetcdf, BadFilesAreNamed) {
+  if (!has_netcdf()) GTEST_SKIP() << "built without NetCDF";
+  const std::filesystem::path fixtures = std::filesystem::path(SWATH_TESTDATA) / "clouds";
+  const auto message = [](const std::filesystem::path& path) {
+    return message_of<Error>([&] { read_label_netcdf(path); });
+  };
+  EXPECT_CONTAINS(message(fixtures / "no_labels.nc"),
+                  "no_labels.nc has no variable `labels_nc-42`");
+  EXPECT_CONTAINS(message(fixtures / "no_coords.nc"), "no_coords.nc has no variable `coords`");
+  EXPECT_CONTAINS(message(fixtures / "wrong_granule_MYD021KM.A2012123.1325.nc"),
+                  "is of Aqua A2012123.1325 by its name and of Aqua A2012123.1320");
+  TemporaryDirectory root;
+  CloudLabels labels = label_grid({kTerra}, 1, 2, 0, 2);
+  write_label_netcdf(root / "MOD021KM.A2012123.1015.nc", labels);
+  const auto size = std::filesystem::file_size(root / "MOD021KM.A2012123.1015.nc");
+  data::test::truncate_file(root / "MOD021KM.A2012123.1015.nc", size / 2);
+  EXPECT_CONTAINS(message(root / "MOD021KM.A2012123.1015.nc"), "cannot be opened");
+  labels.places[1].granule = kAqua;
+  EXPECT_THROW(write_label_netcdf(root / "two.nc", labels), UsageError);
+}
+
+}  // namespace
+}  // namespace swath::data::clouds

@@ -1,0 +1,35 @@
+// Comma-separated values (RFC 4180): cells may stand in quotes, with commas and doubled quotes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace swath::data::clouds {
+
+// Line by line; a line break inside quotes ends the cell, since no label file has one. Empty lines
+// are skipped.
+class CsvReader {
+ public:
+  explicit CsvReader(std::string text);
+
+  bool next();  // false at the end
+  std::string_view line() const { return line_; }
+  const std::vector<std::string>& cells() const { return cells_; }
+  int64_t line_number() const { return line_number_; }
+
+ private:
+  std::string text_;
+  size_t position_ = 0;
+  int64_t line_number_ = 0;
+  std::string_view line_;
+  std::vector<std::string> cells_;
+};
+
+// In quotes where it has to be.
+std::string csv_cell(std::string_view text);
+// The shortest digits that read back as the same number; empty for NaN.
+std::string csv_number(double value);
+
+}  // namespace swath::data::clouds

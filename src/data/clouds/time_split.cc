@@ -1,0 +1,157 @@
+#include "data/clouds/time_split.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/hash.h"
+
+namespace swath::data::clouds {
+namespace {
+
+bool is_inside(int64_t year, const std::vector<int64_t>& years) {
+  return year >= years.front() && year <= years.back();
+}
+
+void check_years(const std::vector<int64_t>& years, const char* name) {
+  if (years.size() == 2 && years[0] <= years[1]) return;
+  throw UsageError(fmt::format("labels: {} wants a first and a last year.", name),
+                   fmt::format("for example --split.{} '[2018, 2019]'.", name));
+}
+
+std::vector<Platform> parse_platforms(const std::vector<std::string>& names) {
+  std::vector<Platform> platforms;
+  for (const std::string& name : names) {
+    const std::optional<Platform> platform = parse_platform(name);
+    if (!platform) throw UsageError(fmt::format("labels: `{}` is no platform.", name));
+    platforms.push_back(*platform);
+  }
+  return platforms;
+}
+
+bool is_day(std::string_view text) {
+  if (text.size() != 10 || text[4] != '-' || text[7] != '-') return false;
+  for (const size_t i : {0, 1, 2, 3, 5, 6, 8, 9}) {
+    if (text[i] < '0' || text[i] > '9') return false;
+  }
+  return true;
+}
+
+// The first 52 bits of the SHA-256 as a number in [0, 1).
+double share_of(const std::string& text) {
+  const std::string hash = sha256_hex(text);
+  return std::ldexp(static_cast<double>(std::stoull(hash.substr(0, 13), nullptr, 16)), -52);
+}
+
+bool is_among(Platform platform, const std::vector<Platform>& platforms) {
+  return platforms.empty() ||
+         std::find(platforms.begin(), platforms.end(), platform) != platforms.end();
+}
+
+}  // namespace
+
+void TimeSplitOptions::describe(FieldTable& fields) {
+  fields.add("by", &by, "what is kept together: years, or hashed days or granules")
+      .one_of({"years", "days", "granules"});
+  fields.add("train_years", &train_years, "first and last year of the training part");
+  fields.add("validation_years", &validation_years, "first and last year of the validation part");
+  fields.add("test_years", &test_years, "first and last year of the test part");
+  fields.add("validation_share", &validation_share, "of days or granules").at_least(0).at_most(1);
+  fields.add("test_share", &test_share, "of days or granules").at_least(0).at_most(1);
+  fields.add("salt", &salt, "of the hash that gives days or granules to parts");
+  fields.add("train_platforms", &train_platforms, "train and validate on these only; empty: both");
+  fields.add("test_platforms", &test_platforms, "test on these only; empty: both");
+  fields.add("exclude", &exclude, "days left out: platform:first:last, days as yyyy-mm-dd");
+}
+
+const char* part_name(Part part) {
+  switch (part) {
+    case Part::kTrain:
+      return "train";
+    case Part::kValidation:
+      return "validation";
+    case Part::kTest:
+      return "test";
+    case Part::kNone:
+      break;
+  }
+  return "none";
+}
+
+TimeSplit::TimeSplit(const TimeSplitOptions& options)
+    : options_(options),
+      train_platforms_(parse_platforms(options.train_platforms)),
+      test_platforms_(parse_platforms(options.test_platforms)) {
+  if (options.by == "years") {
+    check_years(options.train_years, "train_years");
+    check_years(options.validation_years, "validation_years");
+    check_years(options.test_years, "test_years");
+    for (int64_t year = 1970; year < 2100; ++year) {
+      const int64_t parts = (is_inside(year, options.train_years) ? 1 : 0) +
+                            (is_inside(year, options.validation_years) ? 1 : 0) +
+                            (is_inside(year, options.test_years) ? 1 : 0);
+      if (parts <= 1) continue;
+      throw UsageError(fmt::format("labels: the year {} is in two parts of the split.", year),
+                       "give train_years, validation_years and test_years that do not overlap.");
+    }
+  } else if (options.validation_share + options.test_share >= 1) {
+    throw UsageError(
+        fmt::format("labels: shares of {} for validation and {} for the test leave "
+                    "nothing for training.",
+                    options.validation_share, options.test_share));
+  }
+  for (const std::string& text : options.exclude) {
+    const size_t colon = text.find(':');
+    const std::optional<Platform> platform = parse_platform(text.substr(0, colon));
+    const std::string days = colon == std::string::npos ? "" : text.substr(colon + 1);
+    if (!platform || days.size() != 21 || days[10] != ':' || !is_day(days.substr(0, 10)) ||
+        !is_day(days.substr(11))) {
+      throw UsageError(fmt::format("labels: `{}` excludes no days.", text),
+                       "write platform:first:last, such as aqua:2021-12-10:2021-12-31.");
+    }
+    exclusions_.push_back({*platform, days.substr(0, 10), days.substr(11)});
+  }
+}
+
+bool TimeSplit::is_boundary_day(const Granule& granule) const {
+  if (granule.date % 1000 != 1) return false;
+  const int64_t before = granule.year() - 1;
+  const auto part_of_year = [&](int64_t year) {
+    if (is_inside(year, options_.train_years)) return Part::kTrain;
+    if (is_inside(year, options_.validation_years)) return Part::kValidation;
+    return is_inside(year, options_.test_years) ? Part::kTest : Part::kNone;
+  };
+  return part_of_year(before) != Part::kNone &&
+         part_of_year(before) != part_of_year(granule.year());
+}
+
+Part TimeSplit::part_by_time(const Granule& granule) const {
+  if (options_.by == "years") {
+    if (is_boundary_day(granule)) return Part::kNone;
+    if (is_inside(granule.year(), options_.train_years)) return Part::kTrain;
+    if (is_inside(granule.year(), options_.validation_years)) return Part::kValidation;
+    return is_inside(granule.year(), options_.test_years) ? Part::kTest : Part::kNone;
+  }
+  std::string text =
+      fmt::format("{}:{}/{}", options_.salt, platform_name(granule.platform), granule.day_text());
+  if (options_.by == "granules") text += fmt::format("/{:04}", granule.start);
+  const double share = share_of(text);
+  if (share < options_.test_share) return Part::kTest;
+  return share < options_.test_share + options_.validation_share ? Part::kValidation : Part::kTrain;
+}
+
+Part TimeSplit::part_of(const Granule& granule) const {
+  const std::string day = granule.day_text();
+  for (const Exclusion& exclusion : exclusions_) {
+    if (granule.platform == exclusion.platform && day >= exclusion.first && day <= exclusion.last) {
+      return Part::kNone;
+    }
+  }
+  const Part part = part_by_time(granule);
+  const auto& platforms = part == Part::kTest ? test_platforms_ : train_platforms_;
+  return is_among(granule.platform, platforms) ? part : Part::kNone;
+}
+
+}  // namespace swath::data::clouds

@@ -1,0 +1,62 @@
+// Train, validation and test by time: neighbours in a granule share their weather, so nothing is
+// ever split at random.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "data/clouds/chip_place.h"
+
+namespace swath::data::clouds {
+
+struct TimeSplitOptions {
+  // years: those below. days: each day of a platform goes to the part that the SHA-256 of
+  // "<salt>:<platform>/<yyyy-mm-dd>" says, for sets of less than some years. granules: the same
+  // with the granule's time, for sets of a few days, of which neighbours may share a storm.
+  std::string by = "years";
+  std::vector<int64_t> train_years = {2000, 2017};  // first and last
+  std::vector<int64_t> validation_years = {2018, 2019};
+  std::vector<int64_t> test_years = {2020, 2021};
+  double validation_share = 0.15;  // of days or granules
+  double test_share = 0.25;
+  std::string salt = "0";
+  // Of the platforms named here only; empty: of both. Terra for training and Aqua for the test
+  // measures the transfer.
+  std::vector<std::string> train_platforms;
+  std::vector<std::string> test_platforms;
+  // "aqua:2021-12-10:2021-12-31": these days of a platform are left out, both ends included.
+  std::vector<std::string> exclude = {"aqua:2021-12-10:2021-12-31"};
+
+  void describe(FieldTable& fields);
+};
+
+enum class Part { kTrain, kValidation, kTest, kNone };
+const char* part_name(Part part);  // "train", "validation", "test", "none"
+
+class TimeSplit {
+ public:
+  // Throws UsageError for parts that overlap, shares above 1, a platform or day that is none.
+  explicit TimeSplit(const TimeSplitOptions& options);
+
+  // By years, the first day of a part that follows another at once is left out (kNone), so that no
+  // weather system is on both sides.
+  Part part_of(const Granule& granule) const;
+
+ private:
+  struct Exclusion {
+    Platform platform;
+    std::string first;  // yyyy-mm-dd: such texts order like days
+    std::string last;
+  };
+  Part part_by_time(const Granule& granule) const;
+  bool is_boundary_day(const Granule& granule) const;
+
+  TimeSplitOptions options_;
+  std::vector<Platform> train_platforms_;
+  std::vector<Platform> test_platforms_;
+  std::vector<Exclusion> exclusions_;
+};
+
+}  // namespace swath::data::clouds

@@ -1,0 +1,101 @@
+#include "data/clouds/time_split.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "data/test_files.h"
+
+namespace swath::data::clouds {
+namespace {
+
+using data::test::message_of;
+
+Granule day(Platform platform, int year, int month, int day_of_month, int hour = 10) {
+  return granule_at(platform, year, month, day_of_month, hour, 0);
+}
+
+TEST(TimeSplit, ByYearsWithoutTheDayAtTheBoundary) {
+  const TimeSplit split{TimeSplitOptions{}};
+  EXPECT_EQ(split.part_of(day(Platform::kTerra, 2000, 1, 1)), Part::kTrain);
+  EXPECT_EQ(split.part_of(day(Platform::kTerra, 2017, 12, 31)), Part::kTrain);
+  EXPECT_EQ(split.part_of(day(Platform::kTerra, 2018, 1, 1)), Part::kNone);
+  EXPECT_EQ(split.part_of(day(Platform::kTerra, 2018, 1, 2)), Part::kValidation);
+  EXPECT_EQ(split.part_of(day(Platform::kTerra, 2019, 1, 1)), Part::kValidation);
+  EXPECT_EQ(split.part_of(day(Platform::kTerra, 2020, 1, 1)), Part::kNone);
+  EXPECT_EQ(split.part_of(day(Platform::kTerra, 2021, 12, 31)), Part::kTest);
+  EXPECT_EQ(split.part_of(day(Platform::kTerra, 2022, 1, 2)), Part::kNone);
+}
+
+TEST(TimeSplit, LeavesExcludedDaysOut) {
+  const TimeSplit split{TimeSplitOptions{}};
+  EXPECT_EQ(split.part_of(day(Platform::kAqua, 2021, 12, 9)), Part::kTest);
+  EXPECT_EQ(split.part_of(day(Platform::kAqua, 2021, 12, 10)), Part::kNone);
+  EXPECT_EQ(split.part_of(day(Platform::kAqua, 2021, 12, 31)), Part::kNone);
+  EXPECT_EQ(split.part_of(day(Platform::kTerra, 2021, 12, 10)), Part::kTest);
+}
+
+TEST(TimeSplit, TransferTrainsOnOnePlatformAndTestsOnTheOther) {
+  TimeSplitOptions options;
+  options.train_platforms = {"terra"};
+  options.test_platforms = {"aqua"};
+  const TimeSplit split(options);
+  EXPECT_EQ(split.part_of(day(Platform::kTerra, 2010, 1, 1)), Part::kTrain);
+  EXPECT_EQ(split.part_of(day(Platform::kAqua, 2010, 1, 1)), Part::kNone);
+  EXPECT_EQ(split.part_of(day(Platform::kTerra, 2020, 2, 1)), Part::kNone);
+  EXPECT_EQ(split.part_of(day(Platform::kAqua, 2020, 2, 1)), Part::kTest);
+}
+
+TEST(TimeSplit, DaysStayTogetherAndSharesAreMet) {
+  TimeSplitOptions options;
+  options.by = "days";
+  const TimeSplit split(options);
+  options.salt = "1";
+  const TimeSplit other(options);
+  std::map<Part, int> days;
+  int differences = 0;
+  for (int d = 1; d <= 365; ++d) {
+    const Granule morning = {Platform::kTerra, 2010000 + d, 10};
+    const Granule evening = {Platform::kTerra, 2010000 + d, 2355};
+    EXPECT_EQ(split.part_of(morning), split.part_of(evening)) << d;
+    ++days[split.part_of(morning)];
+    if (split.part_of(morning) != other.part_of(morning)) ++differences;
+  }
+  // Binomial deviations of 365 days: 6.8 at 0.15, 8.3 at 0.25; four of them.
+  EXPECT_NEAR(days[Part::kValidation], 0.15 * 365, 27);
+  EXPECT_NEAR(days[Part::kTest], 0.25 * 365, 33);
+  EXPECT_GT(differences, 100);
+}
+
+TEST(TimeSplit, GranulesOfADayMayBeOnBothSides) {
+  TimeSplitOptions options;
+  options.by = "granules";
+  const TimeSplit split(options);
+  std::map<Part, int> granules;
+  for (int hour = 0; hour < 24; ++hour) {
+    ++granules[split.part_of(day(Platform::kTerra, 2010, 5, 5, hour))];
+  }
+  EXPECT_GE(granules.size(), 2U);
+}
+
+TEST(TimeSplit, RefusesContradictions) {
+  TimeSplitOptions options;
+  options.validation_years = {2017, 2019};
+  EXPECT_CONTAINS(message_of<UsageError>([&] { TimeSplit{options}; }), "the year 2017 is in two");
+  options = {};
+  options.test_years = {2021};
+  EXPECT_THROW(TimeSplit{options}, UsageError);
+  options = {};
+  options.train_platforms = {"landsat"};
+  EXPECT_CONTAINS(message_of<UsageError>([&] { TimeSplit{options}; }), "`landsat`");
+  options = {};
+  options.exclude = {"aqua:2021-12-10"};
+  EXPECT_CONTAINS(message_of<UsageError>([&] { TimeSplit{options}; }), "excludes no days");
+  options = {};
+  options.by = "days";
+  options.test_share = 0.9;
+  EXPECT_CONTAINS(message_of<UsageError>([&] { TimeSplit{options}; }), "nothing for training");
+}
+
+}  // namespace
+}  // namespace swath::data::clouds
