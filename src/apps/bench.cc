@@ -7,6 +7,9 @@
 #include "apps/commands.h"
 #include "apps/ranks.h"
 #include "apps/sweep.h"
+#ifdef SWATH_WITH_HDF4
+#include "bench/chips_bench.h"
+#endif
 #include "bench/collectives_bench.h"
 #include "bench/io_bench.h"
 #include "bench/peer_bench.h"
@@ -104,6 +107,21 @@ Outcome run_bench(const CommandSyntax& syntax, const Words& words) {
                  "swath bench io --root images/ --workers 1"),
         rest, [](const auto& options, c10::Device, Ranks*) { return bench::bench_io(options); });
   }
+#ifdef SWATH_WITH_HDF4
+  if (what == "chips") {
+    return run_one<bench::ChipsBenchOptions>(
+        describe("MODIS granules to calibrated chips, beside satpy and pyhdf",
+                 "swath bench chips --repeats 5"),
+        rest, [](const auto& options, c10::Device, Ranks*) { return bench::bench_chips(options); });
+  }
+  if (what == "chip-loader") {
+    return run_one<bench::ChipLoaderBenchOptions>(
+        describe("calibrated batches from chips in record shards, beside pread",
+                 "swath bench chip-loader --workers 1"),
+        rest,
+        [](const auto& options, c10::Device, Ranks*) { return bench::bench_chip_loader(options); });
+  }
+#endif
   if (what == "syn") {
     return run_one<bench::StepBenchOptions>(
         describe("training steps on one cached random batch",
@@ -163,8 +181,9 @@ Outcome run_bench(const CommandSyntax& syntax, const Words& words) {
                                syntax.example);
     return outcome;
   }
-  throw UsageError(fmt::format("bench: unknown benchmark `{}`.", what),
-                   "benchmarks: io, syn, syn-no-comm, real, peer, collectives, sweep.");
+  throw UsageError(
+      fmt::format("bench: unknown benchmark `{}`.", what),
+      "benchmarks: io, chips, chip-loader, syn, syn-no-comm, real, peer, collectives, sweep.");
 }
 
 }  // namespace swath::apps

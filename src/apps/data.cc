@@ -4,6 +4,9 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "data/inspect.h"
+#ifdef SWATH_WITH_HDF4
+#include "data/modis/synthetic_granule.h"
+#endif
 #include "data/pack.h"
 #include "data/split.h"
 #include "data/verify.h"
@@ -11,7 +14,7 @@
 namespace swath::apps {
 namespace {
 
-// An action is an options struct with `data.root` and a library function from it to JSON.
+// An action is an options struct, mostly with `data.root`, and a library function from it to JSON.
 template <class Options>
 Outcome run_action(const CommandSyntax& syntax, const Words& words,
                    const std::function<Json(const Options&)>& action) {
@@ -21,7 +24,9 @@ Outcome run_action(const CommandSyntax& syntax, const Words& words,
   Outcome outcome;
   if (arguments.help) return outcome;
   if constexpr (requires { options.overwrite; }) options.overwrite |= arguments.overwrite;
-  options.data.root = expand_environment(options.data.root);
+  if constexpr (requires { options.data; }) {
+    options.data.root = expand_environment(options.data.root);
+  }
   outcome.json = action(options);
   outcome.text = outcome.json.dump(2);
   return outcome;
@@ -61,15 +66,24 @@ Outcome run_data(const CommandSyntax& syntax, const Words& words) {
     if (outcome.json.value("bad", 0) > 0) outcome.exit_code = 1;
     return outcome;
   }
+#ifdef SWATH_WITH_HDF4
+  if (action == "synthesize") {
+    return run_action<data::modis::SyntheticSetOptions>(
+        describe("write invented granules in the layout of MOD021KM, to try things with",
+                 "swath data synthesize --output granules/"),
+        rest, data::modis::write_synthetic_granules);
+  }
+#endif
   if (action == "--help" || action == "-h") {
     Outcome outcome;
     outcome.text = fmt::format(
-        "{}\n\nActions: split, pack, inspect, verify; each has its own --help.\n\nExample:\n  {}",
+        "{}\n\nActions: split, pack, inspect, verify, synthesize; each has its own "
+        "--help.\n\nExample:\n  {}",
         syntax.summary, syntax.example);
     return outcome;
   }
   throw UsageError(fmt::format("data: unknown action `{}`.", action),
-                   "actions: split, pack, inspect, verify.");
+                   "actions: split, pack, inspect, verify, synthesize.");
 }
 
 }  // namespace swath::apps

@@ -34,9 +34,9 @@ std::string text_of_status(int status) {
 
 }  // namespace
 
-std::string peer_python() {
+std::string peer_python(const std::string& set) {
   if (const char* python = std::getenv("SWATH_PEER_PYTHON")) return python;
-  const auto python = home() / ".deps" / "peer" / "bin" / "python";
+  const auto python = home() / ".deps" / set / "bin" / "python";
   if (!std::filesystem::exists(python)) {
     throw Error(
         fmt::format("bench: the Python peer is not installed ({} is missing).", python.string()),

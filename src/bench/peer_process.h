@@ -12,9 +12,9 @@
 
 namespace swath::bench {
 
-// The interpreter of the peer environment: $SWATH_PEER_PYTHON, else .deps/peer/bin/python below
+// The interpreter of a set of peers: $SWATH_PEER_PYTHON, else .deps/SET/bin/python below
 // $SWATH_HOME. Throws Error saying how to install it.
-std::string peer_python();
+std::string peer_python(const std::string& set = "peer");
 // tools/peer/NAME below $SWATH_HOME.
 std::string peer_script(const std::string& name);
 

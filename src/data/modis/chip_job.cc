@@ -34,6 +34,7 @@ namespace {
 
 constexpr size_t kMostListed = 100;
 constexpr const char* kNotesFolder = ".chips";
+constexpr const char* kTableName = "granules.csv";
 constexpr const char* kQuickLookFolder = "quicklooks";
 constexpr auto kPollTime = std::chrono::milliseconds(50);
 
@@ -335,6 +336,7 @@ void prepare_output(const Job& job, const LaunchEnvironment& environment) {
       if (entry.path().extension() == kShardExtension) fs::remove(entry.path());
     }
     fs::remove(places.output / kManifestName);
+    fs::remove(places.output / kTableName);
     fs::remove_all(places.output / kQuickLookFolder);
     fs::remove_all(places.notes());
   }
@@ -465,7 +467,7 @@ Json finish(const Job& job, const std::vector<Json>& notes, int64_t resumed, dou
                            report.is_synthetic ? 1 : 0, csv_text(report.message));
     }
   }
-  write_file_atomically(job.places.output / "granules.csv", table);
+  write_file_atomically(job.places.output / kTableName, table);
   Json result = {{"output", job.places.output.string()},
                  {"granules", job.granules.size()},
                  {"used", used},
