@@ -12,6 +12,7 @@ namespace swath::apps {
 using Words = std::vector<std::string>;
 
 Outcome run_bench(const CommandSyntax& syntax, const Words& words);
+Outcome run_clouds(const CommandSyntax& syntax, const Words& words);
 Outcome run_data(const CommandSyntax& syntax, const Words& words);
 Outcome run_demo(const CommandSyntax& syntax, const Words& words);
 Outcome run_doctor(const CommandSyntax& syntax, const Words& words);

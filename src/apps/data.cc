@@ -3,6 +3,8 @@
 #include "apps/commands.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "data/clouds/derive_labels.h"
+#include "data/clouds/label_chips.h"
 #include "data/inspect.h"
 #include "data/pack.h"
 #include "data/split.h"
@@ -10,6 +12,8 @@
 
 namespace swath::apps {
 namespace {
+
+constexpr const char* kActions = "split, label, derive-labels, pack, inspect, verify";
 
 // An action is an options struct with `data.root` and a library function from it to JSON.
 template <class Options>
@@ -22,6 +26,7 @@ Outcome run_action(const CommandSyntax& syntax, const Words& words,
   if (arguments.help) return outcome;
   if constexpr (requires { options.overwrite; }) options.overwrite |= arguments.overwrite;
   options.data.root = expand_environment(options.data.root);
+  if constexpr (requires { options.labels; }) options.labels = expand_environment(options.labels);
   outcome.json = action(options);
   outcome.text = outcome.json.dump(2);
   return outcome;
@@ -40,6 +45,18 @@ Outcome run_data(const CommandSyntax& syntax, const Words& words) {
         describe("write train and test lists with checksums",
                  "swath data split --root ucm/ --preset ucm --output splits/ucm"),
         rest, data::make_split);
+  }
+  if (action == "label") {
+    return run_action<data::clouds::LabelOptions>(
+        describe("join chips with cloud-class labels and write lists split by time",
+                 "swath data label --root chips/ --labels aicca/ --output lists/"),
+        rest, data::clouds::label_chips);
+  }
+  if (action == "derive-labels") {
+    return run_action<data::clouds::DeriveOptions>(
+        describe("compute stand-in labels from the chips themselves, to try the pipeline",
+                 "swath data derive-labels --root chips/ --output labels/"),
+        rest, data::clouds::derive_labels);
   }
   if (action == "pack") {
     return run_action<data::PackOptions>(
@@ -63,13 +80,12 @@ Outcome run_data(const CommandSyntax& syntax, const Words& words) {
   }
   if (action == "--help" || action == "-h") {
     Outcome outcome;
-    outcome.text = fmt::format(
-        "{}\n\nActions: split, pack, inspect, verify; each has its own --help.\n\nExample:\n  {}",
-        syntax.summary, syntax.example);
+    outcome.text = fmt::format("{}\n\nActions: {}; each has its own --help.\n\nExample:\n  {}",
+                               syntax.summary, kActions, syntax.example);
     return outcome;
   }
   throw UsageError(fmt::format("data: unknown action `{}`.", action),
-                   "actions: split, pack, inspect, verify.");
+                   fmt::format("actions: {}.", kActions));
 }
 
 }  // namespace swath::apps
