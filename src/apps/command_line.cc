@@ -37,9 +37,13 @@ std::set<std::string> option_names(const Field& field, const FieldTable& table) 
       });
   if (same == 1 && !kCommonOptions.contains(last)) names.push_back(last);
   std::set<std::string> unique;
-  if (field.flag_name().size() == 1) {
+  // Two components of one command may want the same short name: then neither has it.
+  const auto same_flag =
+      std::count_if(table.fields().begin(), table.fields().end(),
+                    [&](const Field& other) { return other.flag_name() == field.flag_name(); });
+  if (field.flag_name().size() == 1 && same_flag == 1) {
     unique.insert("-" + field.flag_name());
-  } else if (!field.flag_name().empty()) {
+  } else if (!field.flag_name().empty() && same_flag == 1) {
     names.push_back(field.flag_name());
   }
   for (std::string name : names) {

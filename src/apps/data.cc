@@ -3,6 +3,8 @@
 #include "apps/commands.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "data/clouds/derive_labels.h"
+#include "data/clouds/label_chips.h"
 #include "data/inspect.h"
 #ifdef SWATH_WITH_HDF4
 #include "data/modis/synthetic_granule.h"
@@ -13,6 +15,9 @@
 
 namespace swath::apps {
 namespace {
+
+constexpr const char* kActions =
+    "split, label, derive-labels, pack, inspect, verify, synthesize";
 
 // An action is an options struct, mostly with `data.root`, and a library function from it to JSON.
 template <class Options>
@@ -27,6 +32,7 @@ Outcome run_action(const CommandSyntax& syntax, const Words& words,
   if constexpr (requires { options.data; }) {
     options.data.root = expand_environment(options.data.root);
   }
+  if constexpr (requires { options.labels; }) options.labels = expand_environment(options.labels);
   outcome.json = action(options);
   outcome.text = outcome.json.dump(2);
   return outcome;
@@ -45,6 +51,18 @@ Outcome run_data(const CommandSyntax& syntax, const Words& words) {
         describe("write train and test lists with checksums",
                  "swath data split --root ucm/ --preset ucm --output splits/ucm"),
         rest, data::make_split);
+  }
+  if (action == "label") {
+    return run_action<data::clouds::LabelOptions>(
+        describe("join chips with cloud-class labels and write lists split by time",
+                 "swath data label --root chips/ --labels aicca/ --output lists/"),
+        rest, data::clouds::label_chips);
+  }
+  if (action == "derive-labels") {
+    return run_action<data::clouds::DeriveOptions>(
+        describe("compute stand-in labels from the chips themselves, to try the pipeline",
+                 "swath data derive-labels --root chips/ --output labels/"),
+        rest, data::clouds::derive_labels);
   }
   if (action == "pack") {
     return run_action<data::PackOptions>(
@@ -76,14 +94,12 @@ Outcome run_data(const CommandSyntax& syntax, const Words& words) {
 #endif
   if (action == "--help" || action == "-h") {
     Outcome outcome;
-    outcome.text = fmt::format(
-        "{}\n\nActions: split, pack, inspect, verify, synthesize; each has its own "
-        "--help.\n\nExample:\n  {}",
-        syntax.summary, syntax.example);
+    outcome.text = fmt::format("{}\n\nActions: {}; each has its own --help.\n\nExample:\n  {}",
+                               syntax.summary, kActions, syntax.example);
     return outcome;
   }
   throw UsageError(fmt::format("data: unknown action `{}`.", action),
-                   "actions: split, pack, inspect, verify, synthesize.");
+                   fmt::format("actions: {}.", kActions));
 }
 
 }  // namespace swath::apps

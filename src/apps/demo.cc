@@ -82,6 +82,9 @@ ProbeCommandOptions probe_options(const DemoOptions& options, const fs::path& ch
 }  // namespace
 
 Outcome run_demo(const CommandSyntax& syntax, const Words& words) {
+  if (!words.empty() && words.front() == "modis") {
+    return run_demo_modis(syntax, {words.begin() + 1, words.end()});
+  }
   const auto start = Clock::now();
   DemoOptions options;
   FieldTable fields = make_field_table(options);

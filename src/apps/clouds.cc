@@ -1,0 +1,266 @@
+#include "eval/clouds.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <map>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "apps/commands.h"
+#include "apps/trained_model.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "core/tensor/device.h"
+#include "data/clouds/label_chips.h"
+#include "data/clouds/labelled_chips.h"
+#include "data/list_file.h"
+#include "data/subset_dataset.h"
+#include "models/checkpoint_import.h"
+#include "ops/backend.h"
+
+namespace swath::apps {
+namespace fs = std::filesystem;
+namespace {
+
+struct CloudCommandOptions {
+  RunOptions run;
+  std::string weights = "model";
+  data::DatasetOptions data;
+  std::string lists;
+  std::string test_root;
+  std::string test_lists;
+  models::ClassifierOptions classifier;
+  eval::CloudOptions clouds;
+
+  CloudCommandOptions() { classifier.label_smoothing = 0.1; }
+  void describe(FieldTable& fields) {
+    run.describe(fields);
+    fields.add("weights", &weights, "which weights of the checkpoint").one_of({"model", "ema"});
+    fields.section("data", data);
+    fields.add("lists", &lists, "directory written by `swath data label`");
+    fields.add("test_root", &test_root, "chips to test on, when they lie apart from data.root");
+    fields.add("test_lists", &test_lists, "their lists: test.txt is taken from there");
+    fields.section("classifier", classifier);
+    clouds.describe(fields);
+  }
+};
+
+// A directory of `swath data label`.
+struct Lists {
+  fs::path directory;
+  Json labels;
+  std::vector<std::string> class_names;
+};
+
+Lists read_lists(const std::string& directory) {
+  const fs::path file = fs::path(directory) / data::clouds::kLabelsFile;
+  if (directory.empty() || !fs::exists(file)) {
+    throw UsageError(fmt::format("clouds: {} holds no {}.",
+                                 directory.empty() ? "no directory is named, which" : directory,
+                                 data::clouds::kLabelsFile),
+                     "make the lists with `swath data label`, and name them with --lists.");
+  }
+  Lists lists;
+  lists.directory = directory;
+  lists.labels = Json::parse(read_file(file));
+  lists.class_names = lists.labels.at("classes").get<std::vector<std::string>>();
+  return lists;
+}
+
+// The chips of one list, with all classes of the directory whether the list has them or not.
+std::shared_ptr<const data::Dataset> select(const std::shared_ptr<const data::Dataset>& chips,
+                                            const Lists& lists, const std::string& file) {
+  const fs::path path = lists.directory / file;
+  data::ListFile list = data::read_list_file(path);
+  list.class_names = lists.class_names;
+  return data::select_by_list(chips, list, path.string(), /*skip_missing=*/false);
+}
+
+std::string season_of(const data::clouds::Granule& granule) {
+  const char* const seasons[] = {"DJF", "MAM", "JJA", "SON"};
+  return seasons[granule.month() % 12 / 3];
+}
+
+// Groups, properties and subsets of the test chips, in their order.
+eval::TestGroups describe_test(const data::Dataset& test, const Lists& lists) {
+  const data::clouds::LabelledChips chips =
+      data::clouds::read_labelled_chips(lists.directory / data::clouds::kLabelledChipsFile);
+  std::unordered_map<std::string_view, size_t> row_of;
+  for (size_t i = 0; i < chips.chips.size(); ++i) row_of.emplace(chips.chips[i].name, i);
+  eval::TestGroups groups;
+  groups.property_names = chips.property_names;
+  groups.properties.resize(chips.property_names.size());
+  std::map<data::clouds::Granule, int64_t> granules;
+  for (int64_t i = 0; i < test.size(); ++i) {
+    const data::Sample sample = test.sample(i);
+    const auto row = row_of.find(sample.name);
+    if (row == row_of.end()) {
+      throw UsageError(
+          fmt::format("clouds: {} does not say where {} lies.",
+                      (lists.directory / data::clouds::kLabelledChipsFile).string(), sample.name),
+          "make the lists again with `swath data label`.");
+    }
+    const data::clouds::ChipPlace& place = chips.chips[row->second].place;
+    groups.labels.push_back(sample.label);
+    groups.groups.push_back(
+        granules.emplace(place.granule, static_cast<int64_t>(granules.size())).first->second);
+    const std::span<const double> values = chips.properties_of(static_cast<int64_t>(row->second));
+    for (size_t p = 0; p < values.size(); ++p) groups.properties[p].push_back(values[p]);
+    const auto add = [&](const std::string& name) { groups.subsets[name].push_back(i); };
+    add(fmt::format("platform {}", data::clouds::platform_name(place.granule.platform)));
+    add("season " + season_of(place.granule));
+    if (place.has_position()) add(place.latitude < 0 ? "hemisphere south" : "hemisphere north");
+  }
+  return groups;
+}
+
+std::vector<eval::CloudTraining> open_trainings(const std::shared_ptr<const data::Dataset>& chips,
+                                                const Lists& lists) {
+  std::vector<eval::CloudTraining> trainings;
+  for (const Json& list : lists.labels.at("lists")) {
+    const std::string part = list.at("part");
+    if (part != "train" && part != "train_fraction") continue;
+    trainings.push_back(
+        {list.at("fraction"), list.at("draw"), select(chips, lists, list.at("file"))});
+  }
+  return trainings;
+}
+
+// How many of the test chips the encoder has seen in pretraining; null where its data was another
+// folder, of which nothing is known.
+Json count_seen(const TrainedModel& trained, const std::string& test_root,
+                const data::Dataset& test) {
+  const data::DatasetOptions& pretraining = trained.options.data;
+  std::error_code missing;
+  if (!fs::equivalent(pretraining.root, test_root, missing) || missing) return nullptr;
+  for (const std::string& list : {pretraining.list, pretraining.exclude_list}) {
+    if (!list.empty() && !fs::exists(list)) return nullptr;
+  }
+  std::unordered_set<std::string> names;
+  const auto read_names = [&](const std::string& path) {
+    const data::ListFile list = data::read_list_file(path);
+    names.clear();
+    for (int64_t i = 0; i < list.names.size(); ++i) names.emplace(list.names.name(i));
+  };
+  std::unordered_set<std::string> seen;
+  for (int64_t i = 0; i < test.size(); ++i) seen.insert(test.sample(i).name);
+  if (!pretraining.list.empty()) {
+    read_names(pretraining.list);
+    std::erase_if(seen, [&](const std::string& name) { return !names.contains(name); });
+  }
+  if (!pretraining.exclude_list.empty()) {
+    read_names(pretraining.exclude_list);
+    std::erase_if(seen, [&](const std::string& name) { return names.contains(name); });
+  }
+  return seen.size();
+}
+
+std::string summary_of(const Json& result) {
+  std::string text;
+  for (const Json& row : result.at("table")) {
+    if (row.at("fraction") != 1.0) continue;
+    text += fmt::format("{:<16} top-1 {:5.1f} %, balanced {:5.1f} %\n",
+                        row.at("method").get<std::string>(),
+                        100 * row.at("top1").at("mean").get<double>(),
+                        100 * row.at("balanced_accuracy").at("mean").get<double>());
+  }
+  const std::string derived = result.at("derived");
+  const Json& seen = result.at("test_chips_seen");
+  if (seen.is_number() && seen > 0) {
+    text += fmt::format("The encoder was pretrained on {} of the {} test chips.\n",
+                        seen.get<int64_t>(), result.at("test_images").get<int64_t>());
+  }
+  if (!derived.empty()) text += fmt::format("Labels are derived: {}.\n", derived);
+  return text;
+}
+
+}  // namespace
+
+Outcome run_clouds(const CommandSyntax& syntax, const Words& words) {
+  CloudCommandOptions options;
+  FieldTable fields = make_field_table(options);
+  const Arguments arguments = parse_arguments(syntax, words, fields);
+  Outcome outcome;
+  if (arguments.help) return outcome;
+  if (arguments.positionals.empty()) {
+    throw UsageError("clouds: name a run directory or checkpoint.", syntax.example);
+  }
+  for (std::string* path :
+       {&options.data.root, &options.lists, &options.test_root, &options.test_lists}) {
+    *path = expand_environment(*path);
+  }
+  if (options.test_root.empty() != options.test_lists.empty()) {
+    throw UsageError("clouds: test_root and test_lists go together.");
+  }
+  ops::set_backend(options.run.ops);
+  if (options.run.threads > 0) at::set_num_threads(static_cast<int>(options.run.threads));
+
+  // 1. The model, the chips and their lists.
+  const TrainedModel trained = open_trained_model(arguments.positionals.front(), options.weights);
+  const Lists lists = read_lists(options.lists);
+  const std::shared_ptr<const data::Dataset> chips = data::open_dataset(options.data);
+  check_bands_of(trained, *chips);
+  std::shared_ptr<const data::Dataset> test_chips = chips;
+  Lists test_lists = lists;
+  if (!options.test_root.empty()) {
+    data::DatasetOptions test = options.data;
+    test.root = options.test_root;
+    test_chips = data::open_dataset(test);
+    check_bands_of(trained, *test_chips);
+    test_lists = read_lists(options.test_lists);
+    if (test_lists.class_names != lists.class_names) {
+      throw UsageError(fmt::format("clouds: {} and {} have different classes.", options.lists,
+                                   options.test_lists),
+                       "make both with one label map.");
+    }
+  }
+  const auto encoder = trained_encoder(trained);
+  const auto seed = static_cast<uint64_t>(options.run.seed);
+  const auto untrained = untrained_encoder(trained, 0, seed);
+
+  eval::CloudInputs inputs;
+  inputs.encoder = encoder.get();
+  inputs.untrained = untrained.get();
+  inputs.trainings = open_trainings(chips, lists);
+  inputs.test = select(test_chips, test_lists, "test.txt");
+  inputs.groups = describe_test(*inputs.test, test_lists);
+  inputs.normalization = trained.normalization();
+  inputs.bands = trained.options.transform.bands;
+  inputs.device = select_device(options.run.device);
+  inputs.seed = seed;
+  inputs.make_classifier = [&](bool is_pretrained, uint64_t classifier_seed) {
+    models::ClassifierOptions classifier = options.classifier;
+    classifier.num_classes = static_cast<int64_t>(lists.class_names.size());
+    auto model = models::make_classifier(trained.options.model, classifier, classifier_seed);
+    if (is_pretrained) {
+      models::load_pretrained(model->module(), trained.options.model, trained.origin,
+                              trained.tensors);
+    }
+    return model;
+  };
+
+  // 2. The comparison.
+  const fs::path directory =
+      make_output_directory(options.run.output, "clouds", arguments.overwrite);
+  write_file_atomically(directory / "config.toml", fields.to_toml());
+  Json result = eval::run_clouds(inputs, options.clouds);
+  result["checkpoint"] = trained.origin;
+  result["dataset"] = options.data.root;
+  result["lists"] = options.lists;
+  result["test_chips_seen"] = count_seen(
+      trained, options.test_root.empty() ? options.data.root : options.test_root, *inputs.test);
+  result["form"] = lists.labels.at("form");
+  std::string derived = lists.labels.at("derived");
+  if (derived.empty()) derived = test_lists.labels.at("derived");
+  result["derived"] = derived;
+  result["output"] = directory.string();
+  write_file_atomically(directory / "clouds.json", result.dump(1));
+  outcome.text = summary_of(result) + fmt::format("Results in {}", directory.string());
+  outcome.json = std::move(result);
+  return outcome;
+}
+
+}  // namespace swath::apps

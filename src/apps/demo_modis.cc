@@ -1,0 +1,110 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "apps/commands.h"
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/log.h"
+
+namespace swath::apps {
+namespace fs = std::filesystem;
+namespace {
+
+struct ModisDemoOptions {
+  std::string output;
+  std::string root;
+  std::string labels;
+  std::string device = "auto";
+  double minutes = 5;
+  int64_t granules = 12;
+  int64_t threads = 0;
+  int64_t seed = 0;
+
+  void describe(FieldTable& fields) {
+    fields.add("output", &output, "directory for everything; empty: runs/demo-modis-N");
+    fields.add("root", &root, "your MOD021KM and MYD021KM files; empty: synthetic granules");
+    fields.add("labels", &labels, "their cloud classes, as `data label` takes them; empty: derived");
+    fields.add("minutes", &minutes, "of pretraining").at_least(0.01);
+    fields.add("granules", &granules, "synthetic ones").at_least(6);
+    fields.add("device", &device, "where to compute").one_of({"auto", "cpu", "cuda"});
+    fields.add("threads", &threads, "compute threads; 0: one per processor core").at_least(0);
+    fields.add("seed", &seed, "of everything random").at_least(0);
+  }
+};
+
+// Runs one command of the program, after saying which.
+Json step(const std::string& name, const Words& words) {
+  log_info(fmt::format("$ swath {} {}", name, fmt::join(words, " ")));
+  const auto found =
+      std::find_if(commands().begin(), commands().end(),
+                   [&](const Command& command) { return command.syntax.name == name; });
+  const Outcome outcome = found->run(found->syntax, words);
+  if (outcome.exit_code != 0) {
+    throw Error(fmt::format("demo modis: `swath {}` ended with code {}.", name, outcome.exit_code));
+  }
+  return outcome.json;
+}
+
+}  // namespace
+
+// From granules to a page, as the commands that a scientist would type.
+Outcome run_demo_modis(const CommandSyntax& syntax, const Words& words) {
+  const auto start = Clock::now();
+  ModisDemoOptions options;
+  FieldTable fields = make_field_table(options);
+  const Arguments arguments = parse_arguments(syntax, words, fields);
+  Outcome outcome;
+  if (arguments.help) return outcome;
+  const fs::path directory =
+      make_output_directory(options.output, "demo-modis", arguments.overwrite);
+  const auto in = [&](const char* name) { return (directory / name).string(); };
+  const Words machine = {"--device",  options.device,
+                         "--threads", std::to_string(options.threads),
+                         "--seed",    std::to_string(options.seed)};
+  const auto with_machine = [&](Words of_command) {
+    of_command.insert(of_command.end(), machine.begin(), machine.end());
+    return of_command;
+  };
+
+  // 1. Granules to chips.
+  if (options.root.empty()) {
+    options.root = in("granules");
+    step("data", {"synthesize", "--platform", "terra", "--granules",
+                  std::to_string(options.granules), "--output", options.root});
+  }
+  const Json chips = step("chips", {"--root", options.root, "--output", in("chips"), "--invalid",
+                                    "clamp", "--max_view_zenith", "60"});
+
+  // 2. Cloud classes of the chips, split so that no granule is on both sides.
+  if (options.labels.empty()) {
+    options.labels = in("labels");
+    step("data", {"derive-labels", "--root", in("chips"), "--output", options.labels});
+  }
+  step("data", {"label", "--root", in("chips"), "--labels", options.labels, "--split.by",
+                "granules", "--fractions", "0.01,0.1,1", "--draws", "1", "--output", in("lists")});
+
+  // 3. Pretraining without a label, and without the granules of the test.
+  const Json trained = step(
+      "pretrain", with_machine({"modis_demo", "--root", in("chips"), "--data.exclude_list",
+                                in("lists/held_out.txt"), "--test_list", in("lists/test.txt"),
+                                "--minutes", fmt::format("{}", options.minutes), "--output",
+                                in("pretrain")}));
+
+  // 4. What the features are worth, and the page.
+  const Json measured = step(
+      "clouds", with_machine({in("pretrain"), "--root", in("chips"), "--lists", in("lists"),
+                              "--finetune.epochs", "10", "--output", in("clouds")}));
+  const Json page =
+      step("report", {in("pretrain"), in("clouds"), "--output", in("report.html")});
+  outcome.json = {{"top1", measured.at("top1")},     {"table", measured.at("table")},
+                  {"derived", measured.at("derived")}, {"chips", chips},
+                  {"pretraining", trained},          {"report", page.at("report")},
+                  {"output", directory.string()},    {"seconds", seconds_since(start)}};
+  outcome.text = fmt::format("Open {} in a browser.", page.at("report").get<std::string>());
+  return outcome;
+}
+
+}  // namespace swath::apps
