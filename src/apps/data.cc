@@ -16,8 +16,7 @@
 namespace swath::apps {
 namespace {
 
-constexpr const char* kActions =
-    "split, label, derive-labels, pack, inspect, verify, synthesize";
+constexpr const char* kActions = "split, label, derive-labels, pack, inspect, verify, synthesize";
 
 // An action is an options struct, mostly with `data.root`, and a library function from it to JSON.
 template <class Options>

@@ -7,6 +7,7 @@
 #include "apps/commands.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/files.h"
 #include "core/log.h"
 
 namespace swath::apps {
@@ -26,7 +27,8 @@ struct ModisDemoOptions {
   void describe(FieldTable& fields) {
     fields.add("output", &output, "directory for everything; empty: runs/demo-modis-N");
     fields.add("root", &root, "your MOD021KM and MYD021KM files; empty: synthetic granules");
-    fields.add("labels", &labels, "their cloud classes, as `data label` takes them; empty: derived");
+    fields.add("labels", &labels,
+               "their cloud classes, as `data label` takes them; empty: derived");
     fields.add("minutes", &minutes, "of pretraining").at_least(0.01);
     fields.add("granules", &granules, "synthetic ones").at_least(6);
     fields.add("device", &device, "where to compute").one_of({"auto", "cpu", "cuda"});
@@ -87,22 +89,25 @@ Outcome run_demo_modis(const CommandSyntax& syntax, const Words& words) {
                 "granules", "--fractions", "0.01,0.1,1", "--draws", "1", "--output", in("lists")});
 
   // 3. Pretraining without a label, and without the granules of the test.
-  const Json trained = step(
-      "pretrain", with_machine({"modis_demo", "--root", in("chips"), "--data.exclude_list",
-                                in("lists/held_out.txt"), "--test_list", in("lists/test.txt"),
-                                "--minutes", fmt::format("{}", options.minutes), "--output",
-                                in("pretrain")}));
+  const Json trained =
+      step("pretrain",
+           with_machine({"modis_demo", "--root", in("chips"), "--data.exclude_list",
+                         in("lists/held_out.txt"), "--test_list", in("lists/test.txt"), "--minutes",
+                         fmt::format("{}", options.minutes), "--output", in("pretrain")}));
 
   // 4. What the features are worth, and the page.
-  const Json measured = step(
-      "clouds", with_machine({in("pretrain"), "--root", in("chips"), "--lists", in("lists"),
-                              "--finetune.epochs", "10", "--output", in("clouds")}));
-  const Json page =
-      step("report", {in("pretrain"), in("clouds"), "--output", in("report.html")});
-  outcome.json = {{"top1", measured.at("top1")},     {"table", measured.at("table")},
-                  {"derived", measured.at("derived")}, {"chips", chips},
-                  {"pretraining", trained},          {"report", page.at("report")},
-                  {"output", directory.string()},    {"seconds", seconds_since(start)}};
+  const Json measured =
+      step("clouds", with_machine({in("pretrain"), "--root", in("chips"), "--lists", in("lists"),
+                                   "--finetune.epochs", "10", "--output", in("clouds")}));
+  const Json page = step("report", {in("pretrain"), in("clouds"), "--output", in("report.html")});
+  outcome.json = {{"top1", measured.at("top1")},
+                  {"table", measured.at("table")},
+                  {"derived", measured.at("derived")},
+                  {"chips", chips},
+                  {"pretraining", trained},
+                  {"report", page.at("report")},
+                  {"output", directory.string()},
+                  {"seconds", seconds_since(start)}};
   outcome.text = fmt::format("Open {} in a browser.", page.at("report").get<std::string>());
   return outcome;
 }

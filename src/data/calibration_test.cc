@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <memory>
 
 #include "data/statistics.h"
@@ -121,8 +122,13 @@ TEST(Calibration, OnePassGivesWhatDecodingAndNormalisingGive) {
                     std::isnan(value) ? 0
                                       : (static_cast<double>(value) - chip.normalization.mean[b]) /
                                             chip.normalization.standard_deviation[b];
-                // Some roundings of float32, of results and of the terms they are differences of.
-                ASSERT_NEAR(found.values[place], normal, 1e-6 * (1 + std::abs(normal)))
+                // A few roundings of float32, of the terms whose difference the result is.
+                const double terms =
+                    std::isnan(value) ? 0
+                                      : (std::abs(value) + std::abs(chip.normalization.mean[b])) /
+                                            chip.normalization.standard_deviation[b];
+                const double rounding = std::numeric_limits<float>::epsilon();
+                ASSERT_NEAR(found.values[place], normal, 4 * rounding * (1 + terms))
                     << band << " " << side;
               }
             }

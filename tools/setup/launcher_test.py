@@ -295,7 +295,7 @@ class LauncherTest(unittest.TestCase):
         installs = [call for call in result.calls if call.startswith(("apt-get", "dpkg "))]
         self.assertEqual(installs, [
             "dpkg --configure -a", "apt-get update",
-            "apt-get install -y --no-install-recommends libpng-dev ccache"])
+            "apt-get install -y --no-install-recommends libpng-dev libnetcdf-dev ccache"])
 
     def test_sudo_without_password_is_used(self):
         self.machine("uid", "1000")
@@ -315,7 +315,7 @@ class LauncherTest(unittest.TestCase):
         self.without()
         self.swath("build")
         result = self.swath("test")
-        self.assert_called(result, "apt-get install -y --no-install-recommends ccache "
+        self.assert_called(result, "apt-get install -y --no-install-recommends libnetcdf-dev ccache "
                                    "libgtest-dev libgmock-dev")
         configured = self.assert_called(result, "cmake --no-warn-unused-cli")
         self.assertIn("-DSWATH_BUILD_TESTS=ON", configured)
