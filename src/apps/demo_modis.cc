@@ -81,12 +81,21 @@ Outcome run_demo_modis(const CommandSyntax& syntax, const Words& words) {
                                     "clamp", "--max_view_zenith", "60"});
 
   // 2. Cloud classes of the chips, split so that no granule is on both sides.
+  Words label = {"label", "--root",  in("chips"), "--split.by", "granules", "--fractions",
+                 "0.1,1", "--draws", "1",         "--output",   in("lists")};
   if (options.labels.empty()) {
     options.labels = in("labels");
-    step("data", {"derive-labels", "--root", in("chips"), "--output", options.labels});
+    const Json derived =
+        step("data", {"derive-labels", "--root", in("chips"), "--output", options.labels});
+    std::string map = "raw,class\n";
+    for (int64_t raw = 1; raw <= derived.at("classes").get<int64_t>(); ++raw) {
+      map += fmt::format("{},derived_{}\n", raw, raw);
+    }
+    write_file_atomically(directory / "label_map.csv", map);
+    label.insert(label.end(), {"--label_map", in("label_map.csv")});
   }
-  step("data", {"label", "--root", in("chips"), "--labels", options.labels, "--split.by",
-                "granules", "--fractions", "0.01,0.1,1", "--draws", "1", "--output", in("lists")});
+  label.insert(label.end(), {"--labels", options.labels});
+  step("data", label);
 
   // 3. Pretraining without a label, and without the granules of the test.
   const Json trained =

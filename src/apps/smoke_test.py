@@ -271,7 +271,8 @@ def check_recipes(folder):
                 "pretrain", name, "--scale-down", "--root", chips, "--test_root", chips, "--output",
                 folder / name, "--threads", 1, "--log_every", 1, "--max_steps", 3, "--json"))
             assert trained["test_loss"] > 0, trained
-            check_poster_settings(name, (folder / name / "config.toml").read_text())
+            if name != "modis_demo":
+                check_poster_settings(name, (folder / name / "config.toml").read_text())
             check_golden(name, folder / name)
             continue
         text = (HOME / "recipes" / f"{name}.toml").read_text()
@@ -300,12 +301,12 @@ def check_poster_settings(name, config):
     """What the poster states of its runs, and a scaled-down run keeps: rate, loss and the tokens of
     a pixel."""
     group, size = name.removeprefix("modis_").split("_", 1)
-    wanted = ["lr = 0.0001", 'schedule = "constant"']
+    wanted = ["lr = 0.0001", "schedule = 'constant'"]
     if group == "tokens":
         patch = {"1536": 8, "6144": 4, "24576": 2}[size]
-        wanted += [f"patch = {patch}", 'tokens = "per_band"', 'loss = "l1"']
+        wanted += [f"patch = {patch}", "tokens = 'per_band'", "loss = 'l1'"]
     else:
-        wanted += ["patch = 4", 'tokens = "joint"', 'loss = "cross_entropy"']
+        wanted += ["patch = 4", "tokens = 'joint'", "loss = 'cross_entropy'"]
     for line in wanted:
         assert re.search(f"^{re.escape(line)}$", config, re.M), f"{name}: no {line} in {config}"
 
@@ -618,7 +619,7 @@ def check_swin(chips, folder):
 
 def check_granules(folder):
     """Granules to chips to a model, whose unit is kept."""
-    granules, chips = folder / "granules", folder / "granule_chips"
+    granules, chips = folder / "modis_granules", folder / "modis_chips"
     made = run("data", "synthesize", "--output", granules, "--granules", 2, "--platform", "terra",
                "--scans", 8, "--columns", 120, "--faults", "false", "--json", expect=None)
     if "unknown action" in made.stderr:
@@ -641,7 +642,7 @@ def check_granules(folder):
     small = pretrain_words(chips, trained, "--max_steps", 2)
     small[small.index("--size") + 1] = 16
     run(*small)
-    assert 'units = "radiance"' in (trained / "config.toml").read_text()
+    assert "units = 'radiance'" in (trained / "config.toml").read_text()
     refused = run("embed", trained, "--root", chips, "--data.units", "brightness_temperature",
                   "--output", folder / "wrong_unit", expect=2).stderr
     assert "trained on radiance" in refused, refused
