@@ -47,7 +47,7 @@ TEST(Hdf4File, ArraysAttributesAndTablesComeBack) {
 
 TEST(Hdf4File, PlanesAroundTheLibraryAreThoseThroughIt) {
   const TemporaryDirectory root;
-  constexpr int64_t kPlane = 37 * 41;
+  constexpr int64_t kPlane = int64_t{37} * 41;
   // Noise, which is stored rather than compressed, and then what compresses well.
   auto values = test::random_pixels<uint16_t>(5 * kPlane, 3, 1 << 16);
   std::fill(values.begin() + 2 * kPlane, values.begin() + 4 * kPlane, uint16_t{500});
