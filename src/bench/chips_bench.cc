@@ -238,7 +238,7 @@ void write_synthetic_chips(const fs::path& folder, const ChipLoaderBenchOptions&
   }
   writer.finish();
   data::FinishedShards finished;
-  finished.layout = layout;
+  finished.layout = std::move(layout);
   finished.records = options.chips;
   finished.shards.push_back({{"file", "shard-00000.shard"}, {"records", options.chips}});
   data::write_manifest(folder, finished);
