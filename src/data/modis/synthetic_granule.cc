@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <functional>
 #include <optional>
@@ -12,6 +11,8 @@
 #include "core/error.h"
 #include "data/modis/granule.h"
 #include "data/modis/hdf4_writer.h"
+#include "data/modis/synthetic_bands.h"
+#include "data/modis/synthetic_metadata.h"
 #include "data/parallel.h"
 
 namespace swath::data::modis {
@@ -23,166 +24,6 @@ constexpr int64_t kGridStep = 5;
 constexpr int64_t kGridFirst = 2;
 constexpr uint8_t kUncertaintyFill = 255;
 constexpr uint8_t kUnusable = 15;
-constexpr const char* kNotice =
-    "SYNTHETIC: invented pixels in the layout of the product; not a measurement";
-
-template <size_t Bands>
-struct ArrayScales {
-  std::array<double, Bands> radiance_scales;
-  std::array<double, Bands> offsets;
-  std::array<double, Bands> reflectance_scales;
-};
-struct PlatformScales {
-  ArrayScales<2> of_250m;
-  ArrayScales<5> of_500m;
-  ArrayScales<15> of_1km;
-  ArrayScales<16> emissive;
-};
-
-// As in the attributes of the two real granules.
-constexpr PlatformScales kTerraScales = {
-    {{{0.02595116012, 0.009713838808}}, {{0, 0}}, {{5.078265895e-05, 3.077087968e-05}}},
-    {{{0.03247600794, 0.02245436981, 0.005773007404, 0.00263007055, 0.0008026596624}},
-     {{0, 0, 0, 0, 0}},
-     {{4.888717376e-05, 3.782279964e-05, 3.825240856e-05, 3.441045919e-05, 2.79301621e-05}}},
-    {{{0.01320776157, 0.008266269229, 0.005043315236, 0.003379055066, 0.002970384201,
-       0.001109640929, 0.0008216585848, 0.001249530469, 0.0006902001332, 0.0009547661175,
-       0.0008956351667, 0.007194237784, 0.008941298351, 0.006913577206, 0.003023807658}},
-     {{316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985,
-       316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985,
-       316.9721985}},
-     {{2.377920282e-05, 1.364725267e-05, 8.001932656e-06, 5.636647984e-06, 4.933857781e-06,
-       2.252741069e-06, 1.668092864e-06, 2.604086831e-06, 1.438413165e-06, 2.317632379e-06,
-       2.893130841e-06, 2.418891927e-05, 3.21654079e-05, 2.4885112e-05, 2.604184556e-05}}},
-    {{{6.262398529e-05, 0.003149510128, 6.921598106e-05, 7.910397107e-05, 3.15561374e-05,
-       5.639820665e-05, 0.0001175572979, 0.0001924497192, 0.0005324869417, 0.0004063234373,
-       0.0008400219958, 0.0007296975818, 0.0002622638713, 0.0002006958239, 0.0001767082722,
-       0.0001183385684}},
-     {{2730.583252, 2730.583496, 2730.583252, 2730.583496, 1077.444946, 1560.333374, 2730.583496,
-       2317.488525, 2730.583252, 1560.333252, 1577.339722, 1658.221191, 2501.297852, 2501.297607,
-       2501.297852, 2501.297852}},
-     {{}}},
-};
-constexpr PlatformScales kAquaScales = {
-    {{{0.02830461785, 0.00946407672}}, {{0, 0}}, {{5.674978092e-05, 3.07800583e-05}}},
-    {{{0.02100655437, 0.01849076338, 0.00475283619, 0.002720461227, 0.0008320466732}},
-     {{0, 0, 0, 0, 0}},
-     {{3.243367973e-05, 3.196096441e-05, 3.226410263e-05, 3.645396282e-05, 2.967566797e-05}}},
-    {{{0.006455244962, 0.004779992159, 0.003601932433, 0.002896558493, 0.002278374741,
-       0.001206206158, 0.0005809437134, 0.00114870409, 0.0004166734288, 0.0009519019513,
-       0.000623401429, 0.006361005362, 0.009410406463, 0.006943362765, 0.0027622981}},
-     {{316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985,
-       316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985, 316.9721985,
-       316.9721985}},
-     {{1.190812054e-05, 8.084773981e-06, 5.873635018e-06, 4.953585176e-06, 3.88077342e-06,
-       2.51308893e-06, 1.210376126e-06, 2.458993094e-06, 8.919591323e-07, 2.370476295e-06,
-       2.065223725e-06, 2.19458525e-05, 3.477808059e-05, 2.563950329e-05, 2.43952054e-05}}},
-    {{{6.930753443e-05, 0.003466902766, 7.626575098e-05, 8.990753122e-05, 3.15561374e-05,
-       5.639820665e-05, 0.0001178319653, 0.0001924497192, 0.0005570848589, 0.0004063234373,
-       0.0006508072256, 0.0005710013211, 0.0002623370965, 0.0002008728334, 0.0001767632057,
-       0.0001185949222}},
-     {{2467.264404, 2480.600342, 2478.176514, 2402.468506, 1077.444946, 1560.333374, 2724.218506,
-       2317.488525, 2610.015381, 1560.333252, 2035.933228, 2119.084473, 2500.599365, 2499.093506,
-       2500.520508, 2495.890869}},
-     {{}}},
-};
-
-// Centres of the bands in um, in the order of the arrays.
-constexpr std::array<double, 2> kWavelengths250 = {0.645, 0.858};
-constexpr std::array<double, 5> kWavelengths500 = {0.469, 0.555, 1.24, 1.64, 2.13};
-constexpr std::array<double, 15> kWavelengths1km = {0.412, 0.443, 0.488, 0.531, 0.551,
-                                                    0.667, 0.667, 0.678, 0.678, 0.748,
-                                                    0.869, 0.905, 0.936, 0.940, 1.375};
-constexpr size_t kPlaneOfBand26 = 14;
-
-// One of the four arrays of bands.
-struct BandArray {
-  std::string name;
-  std::string dimension;
-  std::string band_names;
-  std::vector<double> numbers;  // for the array named like the dimension
-  std::vector<double> wavelengths;
-  std::vector<double> radiance_scales;
-  std::vector<double> offsets;
-  std::vector<double> reflectance_scales;  // empty: emissive
-  std::vector<std::string> bands;
-  int samples_used = 0;  // per pixel, where the array was aggregated
-  std::string long_name;
-
-  bool is_emissive() const { return reflectance_scales.empty(); }
-};
-
-template <size_t Bands>
-std::vector<double> list(const std::array<double, Bands>& values) {
-  return {values.begin(), values.end()};
-}
-
-std::vector<BandArray> band_arrays(Platform platform, uint64_t seed) {
-  const PlatformScales& scales = platform == Platform::kTerra ? kTerraScales : kAquaScales;
-  std::vector<BandArray> arrays(4);
-  arrays[0] = {"EV_250_Aggr1km_RefSB",
-               "Band_250M",
-               "1,2",
-               {1, 2},
-               list(kWavelengths250),
-               list(scales.of_250m.radiance_scales),
-               list(scales.of_250m.offsets),
-               list(scales.of_250m.reflectance_scales),
-               {"1", "2"},
-               28,
-               "Earth View 250M Aggregated 1km Reflective Solar Bands Scaled Integers"};
-  arrays[1] = {"EV_500_Aggr1km_RefSB",
-               "Band_500M",
-               "3,4,5,6,7",
-               {3, 4, 5, 6, 7},
-               list(kWavelengths500),
-               list(scales.of_500m.radiance_scales),
-               list(scales.of_500m.offsets),
-               list(scales.of_500m.reflectance_scales),
-               {"3", "4", "5", "6", "7"},
-               6,
-               "Earth View 500M Aggregated 1km Reflective Solar Bands Scaled Integers"};
-  arrays[2] = {"EV_1KM_RefSB",
-               "Band_1KM_RefSB",
-               "8,9,10,11,12,13lo,13hi,14lo,14hi,15,16,17,18,19,26",
-               {8, 9, 10, 11, 12, 13, 13.5, 14, 14.5, 15, 16, 17, 18, 19, 26},
-               list(kWavelengths1km),
-               list(scales.of_1km.radiance_scales),
-               list(scales.of_1km.offsets),
-               list(scales.of_1km.reflectance_scales),
-               {"8", "9", "10", "11", "12", "13lo", "13hi", "14lo", "14hi", "15", "16", "17", "18",
-                "19", "26"},
-               0,
-               "Earth View 1KM Reflective Solar Bands Scaled Integers"};
-  arrays[3] = {"EV_1KM_Emissive",
-               "Band_1KM_Emissive",
-               "20,21,22,23,24,25,27,28,29,30,31,32,33,34,35,36",
-               {20, 21, 22, 23, 24, 25, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36},
-               {},
-               list(scales.emissive.radiance_scales),
-               list(scales.emissive.offsets),
-               {},
-               {"20", "21", "22", "23", "24", "25", "27", "28", "29", "30", "31", "32", "33", "34",
-                "35", "36"},
-               0,
-               "Earth View 1KM Emissive Bands Scaled Integers"};
-  for (const std::string& band : arrays[3].bands) {
-    const PlanckInverse planck = *planck_inverse(platform, band);
-    // c2 / argument, in um.
-    arrays[3].wavelengths.push_back(1.4387752e4 / planck.argument);
-  }
-  // Scales drift from granule to granule.
-  const double drift = 1 + 0.0005 * static_cast<double>(seed % 7);
-  for (BandArray& array : arrays) {
-    for (double& scale : array.radiance_scales) scale *= drift;
-    for (double& scale : array.reflectance_scales) scale *= drift;
-    // The file has them as float32; counts must be made with what readers will find.
-    for (auto* values : {&array.radiance_scales, &array.offsets, &array.reflectance_scales}) {
-      for (double& value : *values) value = static_cast<double>(static_cast<float>(value));
-    }
-  }
-  return arrays;
-}
 
 // All that is known of the swath before it becomes counts.
 struct Swath {
@@ -286,102 +127,6 @@ uint8_t uncertainty_of(uint16_t count) {
   if (count == kFill) return kUncertaintyFill;
   return count > kLargestCount ? kUnusable : uint8_t{1};
 }
-
-std::string date_text(const GranuleName& name) {
-  // Days of the months of its year.
-  const bool is_leap = name.year % 4 == 0 && (name.year % 100 != 0 || name.year % 400 == 0);
-  int month = 0;
-  int day = name.day_of_year;
-  constexpr std::array<int, 12> kDays = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-  for (; month < 11; ++month) {
-    const int days = kDays[static_cast<size_t>(month)] + (month == 1 && is_leap ? 1 : 0);
-    if (day <= days) break;
-    day -= days;
-  }
-  return fmt::format("{:04}-{:02}-{:02}", name.year, month + 1, day);
-}
-
-std::string odl_object(const std::string& name, const std::string& value) {
-  return fmt::format(
-      "  OBJECT                 = {0}\n    NUM_VAL              = 1\n    VALUE                = "
-      "\"{1}\"\n  END_OBJECT             = {0}\n\n",
-      name, value);
-}
-
-std::string core_metadata(const GranuleName& name, const std::string& file,
-                          const SyntheticGranuleOptions& options) {
-  const std::string date = date_text(name);
-  const std::string begin = fmt::format("{:02}:{:02}:00.000000", name.hour, name.minute);
-  std::string text = "GROUP                  = INVENTORYMETADATA\n  GROUPTYPE = MASTERGROUP\n\n";
-  text += odl_object("LOCALGRANULEID", file);
-  text += odl_object("DAYNIGHTFLAG", options.is_day ? "Day" : "Night");
-  text += odl_object("SHORTNAME", name.product);
-  text += odl_object("VERSIONID", "61");
-  text += odl_object("RANGEBEGINNINGDATE", date);
-  text += odl_object("RANGEBEGINNINGTIME", begin);
-  text += odl_object("RANGEENDINGDATE", date);
-  text += odl_object("RANGEENDINGTIME", begin);
-  text += odl_object("ASSOCIATEDPLATFORMSHORTNAME", platform_name(name.platform));
-  text += odl_object("ASSOCIATEDINSTRUMENTSHORTNAME", "MODIS");
-  text += odl_object("PROCESSINGNOTE", kNotice);
-  return text + "END_GROUP              = INVENTORYMETADATA\nEND\n";
-}
-
-// HDF-EOS describes a swath once more as text.
-class StructText {
- public:
-  StructText(const std::string& swath, const std::vector<std::pair<std::string, int64_t>>& sizes) {
-    text_ = "GROUP=SwathStructure\n\tGROUP=SWATH_1\n\t\tSwathName=\"" + swath + "\"\n";
-    begin("Dimension");
-    for (const auto& [name, size] : sizes) {
-      object(fmt::format("Dimension_{}", ++count_),
-             fmt::format("DimensionName=\"{}\"\n\t\t\t\tSize={}", name, size));
-    }
-    end("Dimension");
-  }
-  void maps(const std::vector<std::pair<std::string, std::string>>& geo_to_data) {
-    begin("DimensionMap");
-    for (const auto& [geo, data] : geo_to_data) {
-      object(fmt::format("DimensionMap_{}", ++count_),
-             fmt::format("GeoDimension=\"{}\"\n\t\t\t\tDataDimension=\"{}\"\n\t\t\t\tOffset=2\n\t\t"
-                         "\t\tIncrement=5",
-                         geo, data));
-    }
-    end("DimensionMap");
-  }
-  struct FieldText {
-    std::string name;
-    std::string type;
-    std::string dimensions;
-  };
-  void fields(const std::string& kind, const std::vector<FieldText>& list) {
-    begin(kind);
-    for (const FieldText& field : list) {
-      object(fmt::format("{}_{}", kind, ++count_),
-             fmt::format("{}Name=\"{}\"\n\t\t\t\tDataType=DFNT_{}\n\t\t\t\tDimList=({})", kind,
-                         field.name, field.type, field.dimensions));
-    }
-    end(kind);
-  }
-  std::string done() const {
-    return text_ +
-           "\tEND_GROUP=SWATH_1\nEND_GROUP=SwathStructure\nGROUP=GridStructure\nEND_GROUP="
-           "GridStructure\nGROUP=PointStructure\nEND_GROUP=PointStructure\nEND\n";
-  }
-
- private:
-  void begin(const std::string& group) {
-    count_ = 0;
-    text_ += "\t\tGROUP=" + group + "\n";
-  }
-  void end(const std::string& group) { text_ += "\t\tEND_GROUP=" + group + "\n"; }
-  void object(const std::string& name, const std::string& body) {
-    text_ += "\t\t\tOBJECT=" + name + "\n\t\t\t\t" + body + "\n\t\t\tEND_OBJECT=" + name + "\n";
-  }
-
-  std::string text_;
-  int count_ = 0;
-};
 
 int16_t hundredths(double degrees) { return static_cast<int16_t>(std::lround(degrees * 100)); }
 
@@ -646,7 +391,7 @@ void write_level_1b(const fs::path& path, const SyntheticGranuleOptions& options
     const std::string file = path.filename().string();
     writer.add_text("", "HDFEOSVersion", "HDFEOS_V2.9");
     writer.add_text("", "StructMetadata.0", structure.done());
-    writer.add_text("", "CoreMetadata.0", core_metadata(name, file, options));
+    writer.add_text("", "CoreMetadata.0", core_metadata(name, file, options.is_day));
     writer.add_text("", "Synthetic", kNotice);
     const auto whole = [&](const char* attribute, int64_t value) {
       writer.add_numbers("", attribute, NumberType::kInt32, {static_cast<double>(value)});
@@ -746,7 +491,8 @@ void write_mod06(const fs::path& path, const SyntheticGranuleOptions& options,
                      level);
     writer.add_array("Synthetic_Cloud_Regime", NumberType::kUint8, shape, dimensions, regimes,
                      level);
-    writer.add_text("", "CoreMetadata.0", core_metadata(name, path.filename().string(), options));
+    writer.add_text("", "CoreMetadata.0",
+                    core_metadata(name, path.filename().string(), options.is_day));
     writer.add_text("", "Synthetic", kNotice);
   });
 }
@@ -795,7 +541,7 @@ SyntheticGranule write_synthetic_granule(const fs::path& folder,
           {"Byte_Segment:mod35", "Cell_Along_Swath_1km:mod35", "Cell_Across_Swath_1km:mod35"},
           planes, 1);
       writer.add_text("", "CoreMetadata.0",
-                      core_metadata(name, granule.mod35.filename().string(), options));
+                      core_metadata(name, granule.mod35.filename().string(), options.is_day));
       writer.add_text("", "Synthetic", kNotice);
     });
   }
@@ -804,7 +550,7 @@ SyntheticGranule write_synthetic_granule(const fs::path& folder,
     write_complete(granule.mod03, [&](Hdf4Writer& writer) {
       add_geolocation(writer, swath, true, 1);
       writer.add_text("", "CoreMetadata.0",
-                      core_metadata(name, granule.mod03.filename().string(), options));
+                      core_metadata(name, granule.mod03.filename().string(), options.is_day));
       writer.add_text("", "Synthetic", kNotice);
     });
   }
