@@ -70,10 +70,6 @@ void read_pixel(std::string_view name, ChipPlace* place) {
 
 }  // namespace
 
-const char* platform_name(Platform platform) {
-  return platform == Platform::kTerra ? "Terra" : "Aqua";
-}
-
 std::optional<Platform> parse_platform(std::string_view text) {
   std::string lower(text);
   std::transform(lower.begin(), lower.end(), lower.begin(),

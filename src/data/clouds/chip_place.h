@@ -11,12 +11,13 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/modis/bands.h"
 
 namespace swath::data::clouds {
 
-enum class Platform : uint8_t { kTerra = 0, kAqua = 1 };
+using modis::Platform;
+using modis::platform_name;
 
-const char* platform_name(Platform platform);  // "Terra", "Aqua"
 // Takes any case, and the products' "MOD" and "MYD".
 std::optional<Platform> parse_platform(std::string_view text);
 

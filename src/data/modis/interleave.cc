@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "data/transpose_counts.h"
 #endif
 
 namespace swath::data::modis {
@@ -36,23 +38,10 @@ __attribute__((target("avx2"))) int64_t interleave_row_avx2(std::span<const uint
               ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(planes[band] + offset + column))
               : _mm_setzero_si128();
     }
-    const __m128i a0 = _mm_unpacklo_epi16(r[0], r[1]);
-    const __m128i a1 = _mm_unpackhi_epi16(r[0], r[1]);
-    const __m128i a2 = _mm_unpacklo_epi16(r[2], r[3]);
-    const __m128i a3 = _mm_unpackhi_epi16(r[2], r[3]);
-    const __m128i a4 = _mm_unpacklo_epi16(r[4], r[5]);
-    const __m128i a5 = _mm_unpackhi_epi16(r[4], r[5]);
-    const __m128i a6 = _mm_unpacklo_epi16(r[6], r[7]);
-    const __m128i a7 = _mm_unpackhi_epi16(r[6], r[7]);
-    const __m128i b[8] = {_mm_unpacklo_epi32(a0, a2), _mm_unpackhi_epi32(a0, a2),
-                          _mm_unpacklo_epi32(a1, a3), _mm_unpackhi_epi32(a1, a3),
-                          _mm_unpacklo_epi32(a4, a6), _mm_unpackhi_epi32(a4, a6),
-                          _mm_unpacklo_epi32(a5, a7), _mm_unpackhi_epi32(a5, a7)};
+    transpose_8x8(r);
     uint16_t* to = out + column * bands;
-    for (size_t i = 0; i < 4; ++i) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi64(b[i], b[i + 4]));
-      to += bands;
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpackhi_epi64(b[i], b[i + 4]));
+    for (const __m128i& pixel : r) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), pixel);
       to += bands;
     }
   }
