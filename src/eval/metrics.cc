@@ -48,6 +48,19 @@ Interval percentile_interval(const std::vector<double>& values) {
   return {quantile(values, 0.025), quantile(values, 0.975)};
 }
 
+// Of `score()` over resamples of n items, which `add` is told one by one; `score` starts anew.
+template <class Add, class Score>
+Interval resampled_interval(int64_t n, uint64_t seed, int64_t num_resamples, const Add& add,
+                            const Score& score) {
+  std::vector<double> scores;
+  scores.reserve(static_cast<size_t>(num_resamples));
+  for (int64_t r = 0; r < num_resamples; ++r) {
+    visit_resample(n, seed, r, add);
+    scores.push_back(score());
+  }
+  return percentile_interval(scores);
+}
+
 }  // namespace
 
 std::vector<uint8_t> is_among_top_k(std::span<const float> scores, std::span<const int64_t> labels,
@@ -259,14 +272,10 @@ Interval bootstrap_interval(std::span<const uint8_t> is_correct, uint64_t seed,
                             int64_t num_resamples) {
   const auto n = static_cast<int64_t>(is_correct.size());
   if (n == 0) throw Error("metrics: no images to resample.");
-  std::vector<double> means;
-  means.reserve(static_cast<size_t>(num_resamples));
-  for (int64_t r = 0; r < num_resamples; ++r) {
-    int64_t hits = 0;
-    visit_resample(n, seed, r, [&](size_t i) { hits += is_correct[i]; });
-    means.push_back(static_cast<double>(hits) / static_cast<double>(n));
-  }
-  return percentile_interval(means);
+  int64_t hits = 0;
+  return resampled_interval(
+      n, seed, num_resamples, [&](size_t i) { hits += is_correct[i]; },
+      [&] { return static_cast<double>(std::exchange(hits, 0)) / static_cast<double>(n); });
 }
 
 std::vector<Interval> group_bootstrap(std::span<const int64_t> true_classes,
@@ -328,14 +337,10 @@ PairedDifference paired_bootstrap(std::span<const uint8_t> a, std::span<const ui
   const auto n = static_cast<int64_t>(a.size());
   PairedDifference result;
   result.difference = fraction_of(a) - fraction_of(b);
-  std::vector<double> differences;
-  differences.reserve(static_cast<size_t>(num_resamples));
-  for (int64_t r = 0; r < num_resamples; ++r) {
-    int64_t sum = 0;
-    visit_resample(n, seed, r, [&](size_t i) { sum += int64_t{a[i]} - int64_t{b[i]}; });
-    differences.push_back(static_cast<double>(sum) / static_cast<double>(n));
-  }
-  result.interval = percentile_interval(differences);
+  int64_t sum = 0;
+  result.interval = resampled_interval(
+      n, seed, num_resamples, [&](size_t i) { sum += int64_t{a[i]} - int64_t{b[i]}; },
+      [&] { return static_cast<double>(std::exchange(sum, 0)) / static_cast<double>(n); });
   return result;
 }
 
@@ -370,13 +375,7 @@ PairedDifference paired_bootstrap_balanced(std::span<const uint8_t> a, std::span
   PairedDifference result;
   for (size_t i = 0; i < a.size(); ++i) add(i);
   result.difference = take_mean();
-  std::vector<double> differences;
-  differences.reserve(static_cast<size_t>(num_resamples));
-  for (int64_t r = 0; r < num_resamples; ++r) {
-    visit_resample(n, seed, r, add);
-    differences.push_back(take_mean());
-  }
-  result.interval = percentile_interval(differences);
+  result.interval = resampled_interval(n, seed, num_resamples, add, take_mean);
   return result;
 }
 

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
+#include "core/tensor/convert.h"
 #include "models/drop_path.h"
 #include "models/swin.h"
 #include "models/vit.h"
@@ -119,10 +120,8 @@ LossResult Classifier::loss(const Batch& batch, UnitRunner& runner) {
 }
 
 LossResult Classifier::loss(const Batch& batch, const at::Tensor& targets_BK, UnitRunner& runner) {
-  const at::Tensor logits_BK =
-      model_->forward_logits(batch.images_BCHW, drop_path_scales(batch), runner);
   const at::Tensor logits =
-      logits_BK.scalar_type() == at::kDouble ? logits_BK : logits_BK.to(at::kFloat);
+      at_least_float(model_->forward_logits(batch.images_BCHW, drop_path_scales(batch), runner));
   const at::Tensor targets = targets_BK.to(logits.scalar_type());
   const at::Tensor loss = -(targets * at::log_softmax(logits, -1)).sum(-1).mean();
   const at::Tensor top1 = (logits.detach().argmax(-1) == targets.argmax(-1)).to(at::kFloat).mean();

@@ -22,17 +22,7 @@ TEST(Classifier, MatchesPython) {
         options.label_smoothing = 0.1;
         Classifier classifier(fixture.dimensions(), options, 0);
         fixture.fill(classifier.module(), type);
-        Batch batch;
-        batch.images_BCHW = fixture.tensor("images").to(type);
-        batch.labels_B = fixture.tensor("labels");
-        batch.sample_ids = {0, 1, 2, 3};
-        UnitRunner runner;
-        const LossResult result = classifier.loss(batch, runner);
-        expect_near(result.loss.unsqueeze(0), fixture.tensor("loss"), tolerance, "loss");
-        expect_near(classifier.model().forward_logits(batch.images_BCHW, {}, runner),
-                    fixture.tensor("logits"), tolerance, "logits");
-        result.loss.backward();
-        expect_gradients_near(classifier.module(), fixture, tolerance);
+        expect_classifier_near(classifier, fixture, type, tolerance);
       }
     }
   }

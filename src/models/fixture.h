@@ -4,11 +4,14 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <map>
 #include <string>
 
 #include "core/json.h"
 #include "core/tensor/tensor_io.h"
+#include "models/classifier.h"
 #include "models/model_options.h"
+#include "models/objective.h"
 
 namespace swath::models {
 
@@ -111,6 +114,43 @@ inline void expect_gradients_near(torch::nn::Module& module, const Fixture& fixt
     expect_near(parameter.value().grad(), fixture.tensor("grad." + parameter.key()), tolerance,
                 "gradient of " + parameter.key());
   }
+}
+
+// Loss, logits and gradients of a classifier that the fixture has filled, in the type of `images`.
+inline void expect_classifier_near(Classifier& classifier, const Fixture& fixture,
+                                   at::ScalarType type, double tolerance) {
+  Batch batch;
+  batch.images_BCHW = fixture.tensor("images").to(type);
+  batch.labels_B = fixture.tensor("labels");
+  for (int64_t i = 0; i < batch.images_BCHW.size(0); ++i) {
+    batch.sample_ids.push_back(static_cast<uint64_t>(i));
+  }
+  UnitRunner runner;
+  const LossResult result = classifier.loss(batch, runner);
+  expect_near(result.loss.unsqueeze(0), fixture.tensor("loss"), tolerance, "loss");
+  expect_near(classifier.model().forward_logits(batch.images_BCHW, {}, runner),
+              fixture.tensor("logits"), tolerance, "logits");
+  result.loss.backward();
+  expect_gradients_near(classifier.module(), fixture, tolerance);
+}
+
+// The spec names every parameter of the module once, by its unit, with its shape.
+inline void expect_spec_lists_parameters(Objective& objective) {
+  std::map<std::string, ParameterSpec> specified;
+  for (const UnitSpec& unit : objective.spec().units) {
+    for (const ParameterSpec& parameter : unit.parameters) {
+      EXPECT_TRUE(unit.name == "root" || parameter.name.starts_with(unit.name + "."));
+      specified[parameter.name] = parameter;
+    }
+  }
+  size_t count = 0;
+  for (const auto& parameter : objective.module().named_parameters()) {
+    ASSERT_TRUE(specified.contains(parameter.key())) << parameter.key();
+    EXPECT_EQ(at::IntArrayRef(specified[parameter.key()].shape), parameter.value().sizes());
+    EXPECT_EQ(specified[parameter.key()].trainable, parameter.value().requires_grad());
+    ++count;
+  }
+  EXPECT_EQ(count, specified.size());
 }
 
 }  // namespace swath::models

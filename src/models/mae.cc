@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
+#include "core/tensor/convert.h"
 #include "models/initialize.h"
 #include "ops/backend.h"
 #include "ops/patches.h"
@@ -18,17 +19,11 @@ at::Tensor gather_tokens(const at::Tensor& x_BND, const at::Tensor& ids_BK) {
   return x_BND.gather(1, ids_BK.unsqueeze(-1).expand({-1, -1, x_BND.size(2)}));
 }
 
-// Without a host sync: from pinned memory the copy queues behind the device's work.
-at::Tensor to_device(const at::Tensor& x, c10::Device device) {
-  if (x.device() == device) return x;
-  return (x.device().is_cpu() ? x.pin_memory() : x).to(device, x.scalar_type(), true);
-}
-
 ops::Masking make_masking(const at::Tensor& noise_BN, int64_t num_kept, c10::Device device) {
   ops::Masking masking = ops::masking_from_noise(noise_BN, num_kept);
-  masking.ids_shuffle_BN = to_device(masking.ids_shuffle_BN, device);
-  masking.ids_restore_BN = to_device(masking.ids_restore_BN, device);
-  masking.mask_BN = to_device(masking.mask_BN, device);
+  masking.ids_shuffle_BN = copy_to_device(masking.ids_shuffle_BN, device);
+  masking.ids_restore_BN = copy_to_device(masking.ids_restore_BN, device);
+  masking.mask_BN = copy_to_device(masking.mask_BN, device);
   return masking;
 }
 

@@ -205,21 +205,7 @@ TEST(Mae, SpecListsExactlyTheModulesParameters) {
     ModelOptions options = small_model();
     options.mlp_kind = gated ? "gated" : "plain";
     const auto objective = make_objective(options, 7);
-    std::map<std::string, ParameterSpec> specified;
-    for (const UnitSpec& unit : objective->spec().units) {
-      for (const ParameterSpec& parameter : unit.parameters) {
-        EXPECT_TRUE(unit.name == "root" || parameter.name.starts_with(unit.name + "."));
-        specified[parameter.name] = parameter;
-      }
-    }
-    size_t count = 0;
-    for (const auto& parameter : objective->module().named_parameters()) {
-      ASSERT_TRUE(specified.contains(parameter.key())) << parameter.key();
-      EXPECT_EQ(at::IntArrayRef(specified[parameter.key()].shape), parameter.value().sizes());
-      EXPECT_EQ(specified[parameter.key()].trainable, parameter.value().requires_grad());
-      ++count;
-    }
-    EXPECT_EQ(count, specified.size());
+    expect_spec_lists_parameters(*objective);
   }
 }
 

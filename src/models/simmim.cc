@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
+#include "core/tensor/convert.h"
 #include "models/drop_path.h"
 #include "models/initialize.h"
 #include "ops/linear.h"
@@ -18,16 +19,6 @@ namespace {
 // Added to the number of masked pixels, as the paper's code does.
 constexpr double kLossEpsilon = 1e-5;
 constexpr double kVarianceEpsilon = 1e-6;
-
-// Without a host sync: from pinned memory the copy queues behind the device's work.
-at::Tensor to_device(const at::Tensor& x, c10::Device device) {
-  if (x.device() == device) return x;
-  return (x.device().is_cpu() ? x.pin_memory() : x).to(device, x.scalar_type(), true);
-}
-
-at::Tensor wide(const at::Tensor& x) {
-  return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
-}
 
 // Squares of one value each: (..., g, g) -> (..., g side, g side).
 at::Tensor enlarge(const at::Tensor& squares, int64_t side) {
@@ -146,7 +137,7 @@ std::vector<at::Tensor> SimMim::scales_of(const Batch& batch) const {
 at::Tensor SimMim::predict(const Batch& batch, const at::Tensor& units, UnitRunner& runner) {
   const SwinDimensions& d = dimensions();
   const at::Tensor tokens_BLC = embed(batch.images_BCHW);
-  const at::Tensor masked = at::where(token_mask(to_device(units, tokens_BLC.device())),
+  const at::Tensor masked = at::where(token_mask(copy_to_device(units, tokens_BLC.device())),
                                       mask_token_.to(tokens_BLC.scalar_type()), tokens_BLC);
   const at::Tensor latent_BLE = encode(masked, scales_of(batch), runner);
   const at::Tensor cells = runner.run(
@@ -156,16 +147,17 @@ at::Tensor SimMim::predict(const Batch& batch, const at::Tensor& units, UnitRunn
       },
       latent_BLE);
   const at::Tensor pixels = pixels_of(cells);
-  if (!d.cross_entropy) return wide(d.per_band ? from_mosaic(pixels, d) : pixels);
+  if (!d.cross_entropy) return at_least_float(d.per_band ? from_mosaic(pixels, d) : pixels);
 
   // (B, X, rows H, columns W) features -> bins of every pixel, all bands of it or the tile's.
   const at::Tensor logits =
       ops::linear(pixels.permute({0, 2, 3, 1}).contiguous(), bins_->weight, bins_->bias);
-  if (!d.per_band) return wide(logits.unflatten(-1, {d.channels, kBins}).permute({0, 3, 4, 1, 2}));
-  return wide(logits.unflatten(2, {d.tile_columns(), -1})
-                  .unflatten(1, {d.tile_rows(), -1})
-                  .permute({0, 1, 3, 5, 2, 4})
-                  .flatten(1, 2));
+  if (!d.per_band)
+    return at_least_float(logits.unflatten(-1, {d.channels, kBins}).permute({0, 3, 4, 1, 2}));
+  return at_least_float(logits.unflatten(2, {d.tile_columns(), -1})
+                            .unflatten(1, {d.tile_rows(), -1})
+                            .permute({0, 1, 3, 5, 2, 4})
+                            .flatten(1, 2));
 }
 
 LossResult SimMim::loss(const Batch& batch, UnitRunner& runner) {
@@ -200,7 +192,7 @@ LossResult SimMim::loss(const Batch& batch, const at::Tensor& units, UnitRunner&
   }
 
   // 2. Its mean over what is masked and was measured.
-  at::Tensor counted = pixel_mask(to_device(units, images.device()));
+  at::Tensor counted = pixel_mask(copy_to_device(units, images.device()));
   const at::Tensor masked = counted;
   if (batch.valid.defined()) counted = counted.logical_and(batch.valid);
   const auto channels = static_cast<double>(d.channels);
@@ -235,7 +227,7 @@ Reconstruction SimMim::reconstruct(const Batch& batch, uint64_t seed, UnitRunner
     const LocalStatistics local = local_statistics(images, batch.valid, d.target_window);
     predicted = predicted * local.deviation + local.mean;
   }
-  const at::Tensor removed = pixel_mask(to_device(units, images.device()));
+  const at::Tensor removed = pixel_mask(copy_to_device(units, images.device()));
   const at::Tensor zero = at::zeros({}, images.options());
   return {images, at::where(removed, zero, images),
           at::where(removed, predicted.to(images.scalar_type()), images), removed};

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <functional>
-#include <map>
 
 #include "core/error.h"
 #include "models/fixture.h"
@@ -284,20 +283,7 @@ TEST(Simmim, SpecListsExactlyTheModulesParameters) {
                                             o.swin.loss = loss;
                                           }),
                                           7);
-    std::map<std::string, ParameterSpec> specified;
-    for (const UnitSpec& unit : objective->spec().units) {
-      for (const ParameterSpec& parameter : unit.parameters) {
-        EXPECT_TRUE(unit.name == "root" || parameter.name.starts_with(unit.name + "."));
-        specified[parameter.name] = parameter;
-      }
-    }
-    size_t count = 0;
-    for (const auto& parameter : objective->module().named_parameters()) {
-      ASSERT_TRUE(specified.contains(parameter.key())) << parameter.key();
-      EXPECT_EQ(at::IntArrayRef(specified[parameter.key()].shape), parameter.value().sizes());
-      ++count;
-    }
-    EXPECT_EQ(count, specified.size());
+    expect_spec_lists_parameters(*objective);
   }
 }
 

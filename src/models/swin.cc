@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/tensor/convert.h"
 #include "models/initialize.h"
 #include "ops/linear.h"
 
@@ -22,11 +23,6 @@ ops::WindowGrid grid_of(const SwinStage& stage, bool is_shifted) {
           stage.window_columns,
           is_shifted ? stage.shift_rows : 0,
           is_shifted ? stage.shift_columns : 0};
-}
-
-// Norms, exponentials and the bias's MLP are computed in float32 when weights are bfloat16.
-at::Tensor wide(const at::Tensor& x) {
-  return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
 }
 
 double log_coordinate(int64_t offset, int64_t window) {
@@ -82,20 +78,20 @@ WindowAttention::WindowAttention(const SwinStage& stage, bool is_shifted)
 }
 
 at::Tensor WindowAttention::position_bias() const {
-  const at::Tensor weight = wide(position_hidden_->weight);
+  const at::Tensor weight = at_least_float(position_hidden_->weight);
   if (!used_coordinates_.defined() || used_coordinates_.device() != weight.device() ||
       used_coordinates_.scalar_type() != weight.scalar_type()) {
     used_coordinates_ = coordinates_.to(weight.options());
   }
   const at::Tensor hidden =
-      at::relu(at::linear(used_coordinates_, weight, wide(position_hidden_->bias)));
-  return 16 * at::sigmoid(at::matmul(wide(position_out_->weight), hidden.t()));
+      at::relu(at::linear(used_coordinates_, weight, at_least_float(position_hidden_->bias)));
+  return 16 * at::sigmoid(at::matmul(at_least_float(position_out_->weight), hidden.t()));
 }
 
 at::Tensor WindowAttention::forward(const at::Tensor& x_BLD) const {
   // Keys have no bias: one shared by all keys would not change the softmax.
   const at::Tensor bias = at::cat({q_bias_, at::zeros_like(q_bias_), v_bias_});
-  const at::Tensor scale = wide(logit_scale_).flatten().clamp_max(kMaxLogitScale).exp();
+  const at::Tensor scale = at_least_float(logit_scale_).flatten().clamp_max(kMaxLogitScale).exp();
   return proj_->forward(
       ops::window_attention(ops::linear(x_BLD, qkv_->weight, bias), scale, position_bias(), grid_));
 }

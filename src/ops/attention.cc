@@ -37,16 +37,6 @@ bool runs_own_kernel(const at::Tensor& x) {
   return runs_fused(x) && x.scalar_type() != at::kBFloat16;
 }
 
-// float or double: calls function(A{}).
-template <class Function>
-void with_arithmetic(const at::Tensor& x, const Function& function) {
-  if (x.scalar_type() == at::kDouble) {
-    function(double{});
-  } else {
-    function(float{});
-  }
-}
-
 // Three (B, T, D) tensors whose rows are contiguous in their last dimension.
 struct Operands {
   at::Tensor q;

@@ -36,6 +36,16 @@ inline at::ScalarType arithmetic_type(at::ScalarType type) {
   return type == at::kDouble ? at::kDouble : at::kFloat;
 }
 
+// Calls function(A{}) with that type.
+template <class Function>
+void with_arithmetic(const at::Tensor& x, const Function& function) {
+  if (arithmetic_type(x.scalar_type()) == at::kDouble) {
+    function(double{});
+  } else {
+    function(float{});
+  }
+}
+
 template <class T>
 const T* data_of(const at::Tensor& tensor) {
   return tensor.defined() ? static_cast<const T*>(tensor.const_data_ptr()) : nullptr;

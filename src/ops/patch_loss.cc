@@ -2,16 +2,13 @@
 
 #include <torch/torch.h>
 
+#include "core/tensor/convert.h"
 #include "ops/patches.h"
 
 namespace swath::ops {
 namespace {
 
 constexpr double kVarianceFloor = 1e-6;
-
-at::Tensor at_least_float(const at::Tensor& x) {
-  return x.to(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
-}
 
 struct MeanSquare {
   at::Tensor loss;

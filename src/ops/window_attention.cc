@@ -86,7 +86,7 @@ at::Tensor reference_window_attention(const at::Tensor& qkv_BLE, const at::Tenso
                          .view({-1, g.window_tokens(), 3, heads, width / heads})
                          .permute({2, 0, 3, 1, 4})
                          .unbind(0);
-  const at::ScalarType wide = type == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType wide = arithmetic_type(type);
   const at::Tensor q = unit_length(parts[0].to(wide)).to(type);
   const at::Tensor k = unit_length(parts[1].to(wide)).to(type);
   const at::Tensor index = relative_position_index(g).to(bias_hT.device()).flatten();
@@ -137,16 +137,6 @@ Places places_of(const WindowGrid& g) {
   const auto* values = index.const_data_ptr<int64_t>();
   places.position.assign(values, values + index.numel());
   return places;
-}
-
-// float or double: calls function(A{}).
-template <class Function>
-void with_arithmetic(const at::Tensor& x, const Function& function) {
-  if (x.scalar_type() == at::kDouble) {
-    function(double{});
-  } else {
-    function(float{});
-  }
 }
 
 struct Problem {

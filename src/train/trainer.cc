@@ -189,6 +189,12 @@ double Trainer::steps_per_epoch() const {
                     static_cast<double>(train_.accumulation));
 }
 
+double Trainer::epochs_done() const { return static_cast<double>(steps_done_) / steps_per_epoch(); }
+
+bool Trainer::is_between_epochs() const {
+  return std::fmod(static_cast<double>(steps_done_), steps_per_epoch()) == 0;
+}
+
 int64_t Trainer::total_steps() const {
   return std::max<int64_t>(1, std::llround(train_.epochs * steps_per_epoch()));
 }
@@ -201,8 +207,7 @@ optim::ScheduleOptions Trainer::schedule() const {
 
 double Trainer::learning_rate() const {
   const double peak = optim::peak_learning_rate(schedule(), static_cast<double>(train_.batch_size));
-  return optim::learning_rate_at(
-      schedule(), peak, static_cast<double>(steps_done_) / steps_per_epoch(), train_.epochs);
+  return optim::learning_rate_at(schedule(), peak, epochs_done(), train_.epochs);
 }
 
 std::string Trainer::parallelism() const { return parallelism_; }
@@ -345,7 +350,7 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
   window_ = std::make_unique<Window>(loader_.wait_seconds());
   start_ = last_save_ = Clock::now();
   agreed_.assign(kNumVotes, 0);
-  if (std::fmod(static_cast<double>(steps_done_), steps_per_epoch()) == 0) epoch_start_ = start_;
+  if (is_between_epochs()) epoch_start_ = start_;
   start_wait_seconds_ = loader_.wait_seconds();
   reset_peak_memory(device_);
 
@@ -382,12 +387,12 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
 void Trainer::train() {
   while ((summary_.reason = reason_to_stop()).empty()) {
     const double lr = learning_rate();
-    const double epoch = static_cast<double>(steps_done_) / steps_per_epoch();
+    const double epoch = epochs_done();
     StepResult result = step_->run([this] { return loader_.next(); }, lr, votes());
     pending_.emplace_back(std::move(result), ++steps_done_, epoch, lr);
     // On a GPU the numbers of the step before are there by now: nobody waits.
     inspect_finished_steps(device_.is_cpu() ? 0 : 1);
-    if (std::fmod(static_cast<double>(steps_done_), steps_per_epoch()) == 0) end_epoch();
+    if (is_between_epochs()) end_epoch();
     if (save_has_ended()) note_saved_checkpoints();
     if (checkpoint_is_due()) save(/*goes_on=*/reason_to_stop().empty());
   }
@@ -398,9 +403,8 @@ void Trainer::train() {
                          train_.max_minutes, steps_done_));
   }
   if (test_ != nullptr && last_tested_step_ != steps_done_ && signal_to_stop() == 0) {
-    log("epoch", {{"step", steps_done_},
-                  {"epoch", static_cast<double>(steps_done_) / steps_per_epoch()},
-                  {"test_loss", measure_test_loss()}});
+    log("epoch",
+        {{"step", steps_done_}, {"epoch", epochs_done()}, {"test_loss", measure_test_loss()}});
   }
   if (last_saved_step_ != steps_done_) save(/*goes_on=*/false);
   checkpointer_->finish();
@@ -408,7 +412,7 @@ void Trainer::train() {
 }
 
 void Trainer::end_epoch() {
-  const auto epoch = std::llround(static_cast<double>(steps_done_) / steps_per_epoch());
+  const auto epoch = std::llround(epochs_done());
   Json line = {{"step", steps_done_}, {"epoch", epoch}};
   if (epoch_start_) line["seconds"] = seconds_since(*epoch_start_);
   if (test_ != nullptr && train_.test_epochs > 0 && epoch % train_.test_epochs == 0) {

@@ -88,6 +88,8 @@ class Trainer {
 
   int64_t total_steps() const;
   double steps_per_epoch() const;
+  double epochs_done() const;
+  bool is_between_epochs() const;
   optim::ScheduleOptions schedule() const;
   double learning_rate() const;
   std::string reason_to_stop() const;
