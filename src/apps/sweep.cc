@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "bench/report/csv.h"
+#include "core/csv.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/log.h"
@@ -120,17 +120,16 @@ void write_table(const fs::path& directory, const Json& rows) {
       "ranks,strategy,prefetch,limit_all_gathers,images_per_second,minimum,maximum,step_seconds,"
       "mfu,peak_memory_bytes,exposed_communication,joules\n";
   const auto number = [](const Json& row, const char* key) {
-    return row.contains(key) ? bench::csv_number(row.at(key)) : std::string();
+    return row.contains(key) ? csv_number(row.at(key)) : std::string();
   };
   for (const Json& row : rows) {
     const Json rate = row.value("images_per_second", Json::object());  // none with memory_only
     csv += fmt::format(
         "{},{},{},{},{},{},{},{},{},{},{},{}\n", row.at("ranks").get<int64_t>(),
-        bench::csv_text(row.at("strategy").get<std::string>()),
-        row.at("prefetch").get<std::string>(), row.at("limit_all_gathers").get<bool>(),
-        number(rate, "median"), number(rate, "minimum"), number(rate, "maximum"),
-        number(row, "step_seconds"), number(row, "mfu"), number(row, "peak_memory_bytes"),
-        number(row, "exposed_communication"),
+        csv_cell(row.at("strategy").get<std::string>()), row.at("prefetch").get<std::string>(),
+        row.at("limit_all_gathers").get<bool>(), number(rate, "median"), number(rate, "minimum"),
+        number(rate, "maximum"), number(row, "step_seconds"), number(row, "mfu"),
+        number(row, "peak_memory_bytes"), number(row, "exposed_communication"),
         row.contains("telemetry") ? number(row.at("telemetry"), "joules") : std::string());
   }
   write_file_atomically(directory / "sweep.csv", csv);

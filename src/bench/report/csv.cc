@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
+
+#include "core/csv.h"
 
 namespace swath::bench {
 namespace {
@@ -23,20 +24,6 @@ std::string file_stem(std::string text) {
 }
 
 }  // namespace
-
-std::string csv_text(std::string_view text) {
-  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"') quoted += '"';
-    quoted += c;
-  }
-  return quoted + '"';
-}
-
-std::string csv_number(double value) {
-  return std::isnan(value) ? std::string() : fmt::format("{}", value);
-}
 
 std::string steps_csv(const RunDirectory& run) {
   std::string csv = "step";
@@ -57,8 +44,8 @@ std::string methods_csv(const std::vector<RunDirectory>& runs,
     for (const ProbeMethod& method : group.methods) {
       const std::string run =
           method.run < 0 ? std::string() : runs[static_cast<size_t>(method.run)].name;
-      csv += fmt::format("{},{},{},{},{},{},{},{},{}\n", csv_text(group.dataset), csv_text(run),
-                         csv_text(method.name), method.is_baseline ? 1 : 0, csv_number(method.top1),
+      csv += fmt::format("{},{},{},{},{},{},{},{},{}\n", csv_cell(group.dataset), csv_cell(run),
+                         csv_cell(method.name), method.is_baseline ? 1 : 0, csv_number(method.top1),
                          csv_number(method.top1_std), csv_number(method.best_top1),
                          method.best_epoch < 0 ? "" : fmt::format("{}", method.best_epoch),
                          csv_number(method.top5));
@@ -81,10 +68,10 @@ std::string history_csv(const ProbeResult& probe) {
 
 std::string confusion_csv(const Confusion& confusion) {
   std::string csv = "truth";
-  for (const std::string& name : confusion.classes) csv += "," + csv_text(name);
+  for (const std::string& name : confusion.classes) csv += "," + csv_cell(name);
   csv += '\n';
   for (size_t truth = 0; truth < confusion.classes.size(); ++truth) {
-    csv += csv_text(confusion.classes[truth]);
+    csv += csv_cell(confusion.classes[truth]);
     for (const double count : confusion.counts[truth]) csv += "," + csv_number(count);
     csv += '\n';
   }
@@ -96,7 +83,7 @@ std::string sweep_csv(const SweepTable& sweep) {
       "ranks,strategy,prefetch,limit_all_gathers,images_per_second,minimum,maximum,efficiency,"
       "step_seconds,mfu,peak_memory_bytes,allocated_bytes,exposed_communication,data_wait,joules\n";
   for (const SweepRow& row : sweep.rows) {
-    csv += fmt::format("{},{},{},{}", row.ranks, csv_text(row.strategy), csv_text(row.prefetch),
+    csv += fmt::format("{},{},{},{}", row.ranks, csv_cell(row.strategy), csv_cell(row.prefetch),
                        row.limit.empty() ? "" : fmt::format("{}", row.limit == "limited"));
     for (const double value : {row.images_per_second, row.minimum, row.maximum, row.efficiency,
                                row.step_seconds, row.mfu, row.peak_bytes, row.allocated_bytes,

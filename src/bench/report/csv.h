@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "bench/report/probe_groups.h"
@@ -10,11 +9,6 @@
 #include "bench/report/sections.h"
 
 namespace swath::bench {
-
-// In quotes where it holds a comma, a quote or a line break.
-std::string csv_text(std::string_view text);
-// The shortest digits that read back as the same number; empty for NaN.
-std::string csv_number(double value);
 
 std::string steps_csv(const RunDirectory& run);
 std::string methods_csv(const std::vector<RunDirectory>& runs,

@@ -5,20 +5,6 @@
 namespace swath::bench {
 namespace {
 
-// RFC 4180, section 2.
-TEST(Csv, TextIsQuotedWhereItMustBe) {
-  EXPECT_EQ(csv_text("plain text"), "plain text");
-  EXPECT_EQ(csv_text("a,b"), "\"a,b\"");
-  EXPECT_EQ(csv_text("say \"x\""), "\"say \"\"x\"\"\"");
-  EXPECT_EQ(csv_text("two\nlines"), "\"two\nlines\"");
-}
-
-TEST(Csv, NumbersReadBackAndGapsAreEmpty) {
-  EXPECT_EQ(csv_number(0.1), "0.1");
-  EXPECT_EQ(csv_number(1.0 / 3), "0.3333333333333333");
-  EXPECT_EQ(csv_number(kNoNumber), "");
-}
-
 TEST(Csv, EveryStepIsALine) {
   RunDirectory run;
   StepRecord step;

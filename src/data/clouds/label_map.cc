@@ -6,9 +6,9 @@
 #include <charconv>
 #include <utility>
 
+#include "core/csv.h"
 #include "core/error.h"
 #include "core/files.h"
-#include "data/clouds/csv.h"
 
 namespace swath::data::clouds {
 

@@ -8,9 +8,9 @@
 #include <cstdlib>
 #include <limits>
 
+#include "core/csv.h"
 #include "core/error.h"
 #include "core/files.h"
-#include "data/clouds/csv.h"
 
 namespace swath::data::clouds {
 namespace fs = std::filesystem;

@@ -5,9 +5,9 @@
 #include <charconv>
 #include <limits>
 
+#include "core/csv.h"
 #include "core/error.h"
 #include "core/files.h"
-#include "data/clouds/csv.h"
 
 namespace swath::data::clouds {
 namespace {

@@ -6,10 +6,10 @@
 #include <string_view>
 #include <vector>
 
-namespace swath::data::clouds {
+namespace swath {
 
-// Line by line; a line break inside quotes ends the cell, since no label file has one. Empty lines
-// are skipped.
+// Line by line; a line break inside quotes ends the cell, since none of our files has one. Empty
+// lines are skipped.
 class CsvReader {
  public:
   explicit CsvReader(std::string text);
@@ -32,4 +32,4 @@ std::string csv_cell(std::string_view text);
 // The shortest digits that read back as the same number; empty for NaN.
 std::string csv_number(double value);
 
-}  // namespace swath::data::clouds
+}  // namespace swath

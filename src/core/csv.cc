@@ -1,10 +1,10 @@
-#include "data/clouds/csv.h"
+#include "core/csv.h"
 
 #include <fmt/format.h>
 
 #include <cmath>
 
-namespace swath::data::clouds {
+namespace swath {
 namespace {
 
 std::vector<std::string> split_cells(std::string_view line) {
@@ -62,4 +62,4 @@ std::string csv_number(double value) {
   return std::isnan(value) ? std::string() : fmt::format("{}", value);
 }
 
-}  // namespace swath::data::clouds
+}  // namespace swath
