@@ -48,7 +48,7 @@ const std::vector<Command>& commands() {
         {"CHECKPOINT"}},
        run_clouds},
       {{"embed",
-        "write features of a dataset to .npy and safetensors",
+        "write features of a dataset to .npy and safetensors, with places and clusters for a map",
         "swath embed runs/pretrain-1 --root images/",
         {"CHECKPOINT"}},
        run_embed},

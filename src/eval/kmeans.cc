@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "core/error.h"
 #include "core/interrupt.h"
@@ -106,6 +107,30 @@ KMeansResult kmeans(const at::Tensor& features_ND, const KMeansOptions& options,
                          clusters.const_data_ptr<int64_t>() + n);
   result.inertia = assignment.distances_N.sum().item<double>();
   return result;
+}
+
+KMeansResult numbered_by_size(const KMeansResult& result) {
+  struct Cluster {
+    int64_t old_number = 0;
+    int64_t size = 0;
+  };
+  std::vector<Cluster> order;
+  std::unordered_map<int64_t, size_t> place_of;
+  for (size_t i = 0; i < result.clusters.size(); ++i) {
+    const auto [place, is_new] = place_of.emplace(result.clusters[i], order.size());
+    if (is_new) order.push_back({result.clusters[i], 0});
+    ++order[place->second].size;
+  }
+  // Clusters stand by their first items already.
+  std::stable_sort(order.begin(), order.end(),
+                   [](const Cluster& a, const Cluster& b) { return a.size > b.size; });
+  std::unordered_map<int64_t, int64_t> number_of;
+  for (const Cluster& cluster : order) {
+    number_of.emplace(cluster.old_number, static_cast<int64_t>(number_of.size()));
+  }
+  KMeansResult renumbered = result;
+  for (int64_t& cluster : renumbered.clusters) cluster = number_of.at(cluster);
+  return renumbered;
 }
 
 }  // namespace swath::eval

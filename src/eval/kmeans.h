@@ -27,4 +27,8 @@ struct KMeansResult {
 // fewer items than clusters, Error for features that are not finite.
 KMeansResult kmeans(const at::Tensor& features_ND, const KMeansOptions& options, uint64_t seed);
 
+// The same clusters with other numbers: 0 is the largest; of clusters of one size, the one whose
+// first item comes first has the lower number.
+KMeansResult numbered_by_size(const KMeansResult& result);
+
 }  // namespace swath::eval

@@ -75,5 +75,16 @@ TEST(Kmeans, TakesEqualItemsAndRefusesTooFew) {
   EXPECT_THROW(kmeans(at::full({5, 2}, INFINITY), options, 0), Error);
 }
 
+TEST(Kmeans, NumbersGoBySizeThenByTheFirstItem) {
+  KMeansResult result;
+  result.clusters = {3, 1, 2, 0, 2, 1, 2, 0};
+  result.inertia = 5;
+  result.iterations = 7;
+  const KMeansResult renumbered = numbered_by_size(result);
+  EXPECT_EQ(renumbered.clusters, (std::vector<int64_t>{3, 1, 0, 2, 0, 1, 0, 2}));
+  EXPECT_EQ(renumbered.inertia, 5);
+  EXPECT_EQ(renumbered.iterations, 7);
+}
+
 }  // namespace
 }  // namespace swath::eval

@@ -9,6 +9,7 @@
 #include "core/random.h"
 #include "eval/lbfgs.h"
 #include "eval/metrics.h"
+#include "eval/standardize.h"
 
 namespace swath::eval {
 namespace {
@@ -46,18 +47,12 @@ std::vector<double> log_spaced(double low, double high, int64_t count) {
   return values;
 }
 
-// Per feature: the samples' standard deviation, 1 where it is 0.
-at::Tensor deviations(const at::Tensor& features_ND) {
-  const at::Tensor deviation = features_ND.to(at::kDouble).std(0, /*unbiased=*/false);
-  return at::where(deviation > 0, deviation, at::ones_like(deviation));
-}
-
 // Fits scaled features and folds the scale into the weights.
 class Fitter {
  public:
   Fitter(const at::Tensor& features_ND, const at::Tensor& labels_N, int64_t num_classes,
          bool standardize)
-      : scale_D_(standardize ? deviations(features_ND)
+      : scale_D_(standardize ? feature_deviations(features_ND)
                              : at::ones({features_ND.size(1)}, at::kDouble)),
         problem_(features_ND.to(at::kDouble) / scale_D_, labels_N, num_classes) {}
 

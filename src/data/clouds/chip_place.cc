@@ -49,25 +49,6 @@ int32_t take_number(std::string_view* text) {
   return value;
 }
 
-// Row and column of "r00128c00256" or "r128_c256", the last such text in the name.
-void read_pixel(std::string_view name, ChipPlace* place) {
-  for (size_t at = name.rfind('r'); at != std::string_view::npos; at = name.rfind('r', at - 1)) {
-    std::string_view rest = name.substr(at + 1);
-    const int32_t row = take_number(&rest);
-    if (rest.starts_with('_')) rest.remove_prefix(1);
-    if (row >= 0 && rest.starts_with('c')) {
-      rest.remove_prefix(1);
-      const int32_t column = take_number(&rest);
-      if (column >= 0) {
-        place->row = row;
-        place->column = column;
-        return;
-      }
-    }
-    if (at == 0) return;
-  }
-}
-
 }  // namespace
 
 std::optional<Platform> parse_platform(std::string_view text) {
@@ -85,6 +66,11 @@ int32_t Granule::month() const {
 
 std::string Granule::text() const {
   return fmt::format("{} A{:07}.{:04}", platform_name(platform), date, start);
+}
+
+std::string Granule::name() const {
+  return fmt::format("{}021KM.A{:07}.{:04}", platform == Platform::kTerra ? "MOD" : "MYD", date,
+                     start);
 }
 
 std::string Granule::day_text() const {
@@ -127,6 +113,21 @@ std::optional<Granule> parse_granule(std::string_view text) {
   return std::nullopt;
 }
 
+std::optional<ChipPixel> parse_pixel(std::string_view name) {
+  for (size_t at = name.rfind('r'); at != std::string_view::npos; at = name.rfind('r', at - 1)) {
+    std::string_view rest = name.substr(at + 1);
+    const int32_t row = take_number(&rest);
+    if (rest.starts_with('_')) rest.remove_prefix(1);
+    if (row >= 0 && rest.starts_with('c')) {
+      rest.remove_prefix(1);
+      const int32_t column = take_number(&rest);
+      if (column >= 0) return ChipPixel{row, column};
+    }
+    if (at == 0) break;
+  }
+  return std::nullopt;
+}
+
 bool ChipPlace::has_position() const { return !std::isnan(latitude) && !std::isnan(longitude); }
 
 double great_circle_km(double latitude_a, double longitude_a, double latitude_b,
@@ -154,7 +155,10 @@ std::vector<ChipPlace> chip_places(const Dataset& dataset) {
     }
     ChipPlace place;
     place.granule = *granule;
-    read_pixel(sample.name, &place);
+    if (const std::optional<ChipPixel> pixel = parse_pixel(sample.name)) {
+      place.row = pixel->row;
+      place.column = pixel->column;
+    }
     if (sample.longitude_latitude) {
       place.longitude = (*sample.longitude_latitude)[0];
       place.latitude = (*sample.longitude_latitude)[1];

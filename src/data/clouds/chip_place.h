@@ -31,6 +31,7 @@ struct Granule {
   int32_t year() const { return date / 1000; }
   int32_t month() const;         // 1..12
   std::string text() const;      // "Terra A2012123.1015"
+  std::string name() const;      // "MOD021KM.A2012123.1015", as `swath chips` names it
   std::string day_text() const;  // "2012-05-02"
 };
 
@@ -40,6 +41,15 @@ Granule granule_at(Platform platform, int year, int month, int day, int hour, in
 
 // From a product's name, such as "MOD021KM.A2012123.1015.061...", anywhere in `text`.
 std::optional<Granule> parse_granule(std::string_view text);
+
+// Of a chip's first pixel in its granule.
+struct ChipPixel {
+  int32_t row = 0;
+  int32_t column = 0;
+};
+
+// From "r00128c00256" or "r128_c256", the last such text in the name.
+std::optional<ChipPixel> parse_pixel(std::string_view name);
 
 struct ChipPlace {
   Granule granule;

@@ -14,9 +14,11 @@ TEST(ChipPlace, ReadsGranulesOutOfProductNames) {
   ASSERT_TRUE(granule);
   EXPECT_EQ(*granule, (Granule{Platform::kTerra, 2012123, 1015}));
   EXPECT_EQ(granule->text(), "Terra A2012123.1015");
+  EXPECT_EQ(granule->name(), "MOD021KM.A2012123.1015");
   EXPECT_EQ(granule->day_text(), "2012-05-02");
   EXPECT_EQ(granule->month(), 5);
   EXPECT_EQ(parse_granule("MOD/MYD021KM.A2012366.2355")->platform, Platform::kAqua);
+  EXPECT_EQ(parse_granule("MOD/MYD021KM.A2012001.0005")->name(), "MYD021KM.A2012001.0005");
 }
 
 TEST(ChipPlace, RefusesWhatIsNoTime) {

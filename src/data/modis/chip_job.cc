@@ -24,6 +24,7 @@
 #include "core/hash.h"
 #include "core/interrupt.h"
 #include "core/log.h"
+#include "data/modis/granule_table.h"
 #include "data/modis/quick_look.h"
 #include "data/parallel.h"
 #include "data/shard_set.h"
@@ -34,8 +35,6 @@ namespace {
 
 constexpr size_t kMostListed = 100;
 constexpr const char* kNotesFolder = ".chips";
-constexpr const char* kTableName = "granules.csv";
-constexpr const char* kQuickLookFolder = "quicklooks";
 constexpr auto kPollTime = std::chrono::milliseconds(50);
 
 // Where a job's parts lie.
@@ -336,7 +335,7 @@ void prepare_output(const Job& job, const LaunchEnvironment& environment) {
       if (entry.path().extension() == kShardExtension) fs::remove(entry.path());
     }
     fs::remove(places.output / kManifestName);
-    fs::remove(places.output / kTableName);
+    fs::remove(places.output / kGranuleTableFile);
     fs::remove_all(places.output / kQuickLookFolder);
     fs::remove_all(places.notes());
   }
@@ -427,8 +426,7 @@ Json finish(const Job& job, const std::vector<Json>& notes, int64_t resumed, dou
   int64_t used = 0;
   int64_t positions = 0;
   int64_t synthetic = 0;
-  std::string table =
-      "granule,problem,positions,chips,rejected,mask,geolocation,synthetic,message\n";
+  std::string table = std::string(kGranuleTableHeader) + "\n";
   for (size_t group = 0; group < notes.size(); ++group) {
     const Json& note = notes[group];
     if (note.at("records") > 0) {
@@ -467,7 +465,7 @@ Json finish(const Job& job, const std::vector<Json>& notes, int64_t resumed, dou
                            report.is_synthetic ? 1 : 0, csv_text(report.message));
     }
   }
-  write_file_atomically(job.places.output / kTableName, table);
+  write_file_atomically(job.places.output / kGranuleTableFile, table);
   Json result = {{"output", job.places.output.string()},
                  {"granules", job.granules.size()},
                  {"used", used},

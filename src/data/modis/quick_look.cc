@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <array>
 
+#include "data/modis/granule_table.h"
+
 namespace swath::data::modis {
 namespace {
 
-constexpr int64_t kStep = 4;
 constexpr uint16_t kLargestCount = 32767;
 constexpr std::array<uint8_t, 3> kNoValue = {48, 16, 64};
 constexpr std::array<uint8_t, 3> kFrame = {255, 214, 0};
@@ -18,8 +19,8 @@ struct Range {
 
 Range range_of(const std::vector<uint16_t>& counts, int64_t columns, int64_t rows) {
   std::vector<uint16_t> valid;
-  for (int64_t row = 0; row < rows; row += kStep) {
-    for (int64_t column = 0; column < columns; column += kStep) {
+  for (int64_t row = 0; row < rows; row += kQuickLookStep) {
+    for (int64_t column = 0; column < columns; column += kQuickLookStep) {
       const uint16_t count = counts[static_cast<size_t>(row * columns + column)];
       if (count <= kLargestCount) valid.push_back(count);
     }
@@ -41,8 +42,8 @@ Image draw_quick_look(const std::vector<QuickLookBand>& red_green_blue, int64_t 
                       int64_t columns, const std::vector<std::pair<int64_t, int64_t>>& chips,
                       int64_t size) {
   Image image;
-  image.height = (rows + kStep - 1) / kStep;
-  image.width = (columns + kStep - 1) / kStep;
+  image.height = (rows + kQuickLookStep - 1) / kQuickLookStep;
+  image.width = (columns + kQuickLookStep - 1) / kQuickLookStep;
   image.bands = 3;
   image.pixels.resize(static_cast<size_t>(image.height * image.width * 3));
   auto* pixels = image.as<uint8_t>();
@@ -56,7 +57,8 @@ Image draw_quick_look(const std::vector<QuickLookBand>& red_green_blue, int64_t 
       bool is_valid = true;
       for (size_t band = 0; band < 3; ++band) {
         const uint16_t count =
-            (*red_green_blue[band].counts)[static_cast<size_t>(y * kStep * columns + x * kStep)];
+            (*red_green_blue[band]
+                  .counts)[static_cast<size_t>(y * kQuickLookStep * columns + x * kQuickLookStep)];
         is_valid = is_valid && count <= kLargestCount;
         double share = (count - ranges[band].low) / (ranges[band].high - ranges[band].low);
         if (red_green_blue[band].is_emissive) share = 1 - share;
@@ -69,10 +71,10 @@ Image draw_quick_look(const std::vector<QuickLookBand>& red_green_blue, int64_t 
     if (y >= image.height || x >= image.width) return;
     std::copy(kFrame.begin(), kFrame.end(), pixels + (y * image.width + x) * 3);
   };
-  const int64_t side = size / kStep;
+  const int64_t side = size / kQuickLookStep;
   for (const auto& [row, column] : chips) {
-    const int64_t top = row / kStep;
-    const int64_t left = column / kStep;
+    const int64_t top = row / kQuickLookStep;
+    const int64_t left = column / kQuickLookStep;
     // One pixel inside, so that neighbours stay apart.
     for (int64_t i = 1; i + 1 < side; ++i) {
       paint(top + 1, left + i);
