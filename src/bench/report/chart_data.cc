@@ -83,8 +83,9 @@ Json column_of(const Json& rows, const char* key) {
   return values;
 }
 
-Json confusion_data(const ProbeResult& probe) {
-  const Confusion confusion = confusion_of(probe);
+template <class Result>
+Json confusion_data(const Result& result) {
+  const Confusion confusion = confusion_of(result);
   if (confusion.classes.empty()) return nullptr;
   return {{"classes", confusion.classes}, {"counts", confusion.counts}};
 }
@@ -185,8 +186,16 @@ Json thinned_series(const std::vector<double>& x, const std::vector<double>& y, 
 
 Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups,
                 const std::vector<RunDirectory>& sweeps) {
-  Json data = {{"runs", Json::array()}, {"groups", Json::array()}, {"sweeps", Json::array()}};
-  for (const RunDirectory& run : runs) data["runs"].push_back(run_data(run));
+  Json data = {{"runs", Json::array()},
+               {"groups", Json::array()},
+               {"sweeps", Json::array()},
+               {"clouds", Json::array()}};
+  for (const RunDirectory& run : runs) {
+    data["runs"].push_back(run_data(run));
+    for (const CloudResult& result : run.clouds) {
+      data["clouds"].push_back({{"confusion", confusion_data(result)}});
+    }
+  }
   for (const ProbeGroup& group : groups) {
     Json entry = {
         {"dataset", group.dataset}, {"probes", Json::array()}, {"baselines", Json::array()}};

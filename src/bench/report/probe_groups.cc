@@ -67,6 +67,30 @@ void add_methods(const ProbeOfRun& source, const std::string& run_prefix, ProbeG
   }
 }
 
+// Throws Error naming the file for what is no square matrix of counts by these classes.
+Confusion checked_confusion(const Json& classes, const Json& matrix, const std::string& file) {
+  Confusion confusion;
+  for (const Json& name : classes) {
+    confusion.classes.push_back(name.is_string() ? name.get<std::string>() : name.dump());
+  }
+  const auto fail = [&](const std::string& what) {
+    throw Error(fmt::format("{}: the confusion matrix {}.", file, what));
+  };
+  if (matrix.size() != confusion.classes.size()) {
+    fail(fmt::format("has {} rows for {} classes", matrix.size(), confusion.classes.size()));
+  }
+  for (const Json& row : matrix) {
+    if (!row.is_array() || row.size() != matrix.size()) fail("is not square");
+    std::vector<double>& counts = confusion.counts.emplace_back();
+    for (const Json& count : row) {
+      const double value = count.is_number() ? count.get<double>() : -1;
+      if (!(value >= 0) || std::isinf(value)) fail("holds something that is no count");
+      counts.push_back(value);
+    }
+  }
+  return confusion;
+}
+
 }  // namespace
 
 std::vector<ProbeGroup> group_probes(const std::vector<RunDirectory>& runs) {
@@ -137,29 +161,20 @@ double Confusion::row_sum(size_t truth) const {
 }
 
 Confusion confusion_of(const ProbeResult& probe) {
-  Confusion confusion;
-  const auto found = probe.values.find("confusion");
-  if (found == probe.values.end() || found->is_null()) return confusion;
-  for (const Json& name : array_of(*found, "classes")) {
-    confusion.classes.push_back(name.is_string() ? name.get<std::string>() : name.dump());
+  const Json& confusion = object_of(probe.values, "confusion");
+  if (confusion.empty()) return {};
+  return checked_confusion(array_of(confusion, "classes"), array_of(confusion, "matrix"),
+                           probe.file);
+}
+
+Confusion confusion_of(const CloudResult& result) {
+  for (const Json& row : array_of(result.values, "rows")) {
+    if (text_of(row, "method") != "probe" || number_of(row, "fraction") != 1) continue;
+    const Json& matrix = array_of(row, "confusion");
+    if (matrix.empty()) return {};
+    return checked_confusion(array_of(result.values, "class_names"), matrix, result.file);
   }
-  const Json& matrix = array_of(*found, "matrix");
-  const auto fail = [&](const std::string& what) {
-    throw Error(fmt::format("{}: the confusion matrix {}.", probe.file, what));
-  };
-  if (matrix.size() != confusion.classes.size()) {
-    fail(fmt::format("has {} rows for {} classes", matrix.size(), confusion.classes.size()));
-  }
-  for (const Json& row : matrix) {
-    if (!row.is_array() || row.size() != matrix.size()) fail("is not square");
-    std::vector<double>& counts = confusion.counts.emplace_back();
-    for (const Json& count : row) {
-      const double value = count.is_number() ? count.get<double>() : -1;
-      if (!(value >= 0) || std::isinf(value)) fail("holds something that is no count");
-      counts.push_back(value);
-    }
-  }
-  return confusion;
+  return {};
 }
 
 std::vector<ClassScore> class_scores(const ProbeResult& probe) {

@@ -64,9 +64,11 @@ struct Confusion {
 
   double row_sum(size_t truth) const;
 };
-// Empty when the probe has none. A matrix that does not fit its class names throws Error naming the
-// file.
+// Empty when the result has none. A matrix that does not fit its class names throws Error naming
+// the file.
 Confusion confusion_of(const ProbeResult& probe);
+// Of the frozen probe on all labels, its first draw.
+Confusion confusion_of(const CloudResult& result);
 
 // Scores of one class, from "per_class" or else from the confusion matrix.
 struct ClassScore {

@@ -47,16 +47,26 @@ void refuse_foreign_file(const fs::path& path) {
   }
 }
 
-// A confusion matrix that does not fit together is named and left out; the rest of its probe
+// A confusion matrix that does not fit together is named and left out; the rest of its result
 // counts.
 void drop_broken_confusions(RunDirectory& run) {
-  for (ProbeResult& probe : run.probes) {
+  const auto is_broken = [&run](const auto& result) {
     try {
-      confusion_of(probe);
+      confusion_of(result);
+      return false;
     } catch (const Error& error) {
       run.warnings.push_back(
           fmt::format("{} It was left out.", (run.path / error.message()).string()));
-      probe.values.erase("confusion");
+      return true;
+    }
+  };
+  for (ProbeResult& probe : run.probes) {
+    if (is_broken(probe)) probe.values.erase("confusion");
+  }
+  for (CloudResult& clouds : run.clouds) {
+    if (!is_broken(clouds)) continue;
+    for (Json& row : clouds.values.at("rows")) {
+      if (row.is_object()) row.erase("confusion");
     }
   }
 }
@@ -189,13 +199,10 @@ Json write_report(const std::vector<fs::path>& paths, const ReportOptions& optio
   page.title = page.heading + " · swath report";
   page.subtitle = subtitle_of(directories);
   page.footer = footer_of();
-  page.sections = {summary_section(runs, groups),
-                   training_section(runs),
-                   sweep_section(sweeps),
-                   pictures_section(runs),
-                   probe_section(groups),
-                   clouds_section(runs),
-                   numbers_section(runs, groups, embedded)};
+  page.sections = {summary_section(runs, groups), training_section(runs),
+                   sweep_section(sweeps),         pictures_section(runs),
+                   probe_section(groups),         clouds_section(runs),
+                        numbers_section(runs, groups, embedded)};
   page.data = chart_data(runs, groups, sweeps);
   page.plotly = plotly;
   const std::string html = render_page(page);

@@ -332,6 +332,7 @@ TEST_F(ReportFiles, CloudClassesAreComparedAndMarkedAsDerived) {
                               {"intervals", {{"top1", {0.55, 0.65}}}},
                               {"agreement", {{"rotations", 0.875}}},
                               {"recall", {0.5, nullptr}},
+                              {"confusion", {{21, 9}, {method[0] == 'p' ? 4 : 5, 6}}},
                               {"physics", {{"pressure", {{"pearson_r", 0.987}, {"rms", 12.5}}}}},
                               {"subsets", {{"platform Aqua", {{"images", 7}, {"top1", 0.25}}}}}});
   }
@@ -339,6 +340,15 @@ TEST_F(ReportFiles, CloudClassesAreComparedAndMarkedAsDerived) {
   const Json result = write_report({directory_ / "run"}, options_);
   EXPECT_EQ(result["missing"].size(), 0U);
   EXPECT_EQ(result["warnings"].size(), 0U);
+  EXPECT_EQ(result["charts"], 1);
+  EXPECT_EQ(count_of(page(), R"(data-chart="confusion" data-clouds="0")"), 1U);
+  EXPECT_EQ(
+      count_of(
+          page(),
+          R"("clouds":[{"confusion":{"classes":["low","high"],"counts":[[21.0,9.0],[4.0,6.0]]}}])"),
+      1U);
+  EXPECT_EQ(count_of(page(), "<td class=\"text wrap\">high</td><td>9</td><td>30.0\u202f%</td>"),
+            1U);
   EXPECT_EQ(count_of(page(), R"(<section id="clouds")"), 1U);
   EXPECT_EQ(count_of(page(), "derived from known fields (a &lt;known&gt; field)"), 1U);
   EXPECT_EQ(count_of(page(), "12 of the test chips were among those"), 1U);
@@ -352,9 +362,14 @@ TEST_F(ReportFiles, CloudClassesAreComparedAndMarkedAsDerived) {
   EXPECT_EQ(count_of(page(), "platform Aqua"), 1U);
   EXPECT_EQ(count_of(page(), "Recall of each of 2 classes"), 1U);
   values.erase("derived");
+  values["rows"][0]["confusion"] = {{21, 9}, {4}};
   write_file_atomically(directory_ / "run/clouds.json", values.dump());
-  write_report({directory_ / "run"}, options_);
+  const Json broken = write_report({directory_ / "run"}, options_);
   EXPECT_EQ(count_of(page(), "derived from known fields"), 0U);
+  EXPECT_EQ(broken["charts"], 0);
+  ASSERT_EQ(broken["warnings"].size(), 1U);
+  EXPECT_NE(broken["warnings"][0].get<std::string>().find("clouds.json: the confusion matrix"),
+            std::string::npos);
   write_file_atomically(directory_ / "run/clouds.json", "[]");
   EXPECT_THROW(write_report({directory_ / "run"}, options_), Error);
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "bench/report/confusion_cards.h"
 #include "bench/report/html.h"
 #include "bench/report/sections.h"
 
@@ -241,12 +242,24 @@ std::string lead_of(const Json& values) {
                      format_count(number_of(values, "test_granules")));
 }
 
-std::string result_html(const RunDirectory& run, const CloudResult& result, bool is_first) {
+// The frozen probe's, where the comparison has it. `index` counts the page's comparisons.
+std::string confusion_cards(const CloudResult& result, size_t index, int& num_charts) {
+  const Confusion confusion = confusion_of(result);
+  if (confusion.classes.empty()) return {};
+  ++num_charts;
+  const std::string of_whom = ": " + method_title("probe");
+  return confusion_card(confusion, of_whom, fmt::format(R"(data-clouds="{}")", index),
+                        "the test chips, by the probe with all labels") +
+         mistakes_card(confusion, of_whom, "");
+}
+
+std::string result_html(const RunDirectory& run, const CloudResult& result, size_t index,
+                        int& num_charts) {
   const Json& values = result.values;
   const Json& table = array_of(values, "table");
   std::string html = fmt::format(
       R"(<section{} aria-label="Cloud classes"><div class="section-head"><h2>Cloud classes: {}</h2><p class="lead">{}</p></div>)",
-      is_first ? R"( id="clouds")" : "", escape_html(run.name), escape_html(lead_of(values)));
+      index == 0 ? R"( id="clouds")" : "", escape_html(run.name), escape_html(lead_of(values)));
   std::vector<std::string> notes;
   const std::string derived = text_of(values, "derived");
   if (!derived.empty()) {
@@ -262,7 +275,8 @@ std::string result_html(const RunDirectory& run, const CloudResult& result, bool
   html += R"(<div class="grid">)";
   html += fractions_card(table, score_columns()[0]);
   html += fractions_card(table, score_columns()[2]);
-  html += scores_card(values) + physics_card(values) + subsets_card(values) + classes_card(values);
+  html += scores_card(values) + confusion_cards(result, index, num_charts);
+  html += physics_card(values) + subsets_card(values) + classes_card(values);
   return html + "</div></section>";
 }
 
@@ -270,9 +284,10 @@ std::string result_html(const RunDirectory& run, const CloudResult& result, bool
 
 Section clouds_section(const std::vector<RunDirectory>& runs) {
   Section section{"clouds", "Cloud classes", "", 0};
+  size_t index = 0;
   for (const RunDirectory& run : runs) {
     for (const CloudResult& result : run.clouds) {
-      section.html += result_html(run, result, section.html.empty());
+      section.html += result_html(run, result, index++, section.num_charts);
     }
   }
   return section;

@@ -3,17 +3,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bench/report/confusion_cards.h"
 #include "bench/report/html.h"
 #include "bench/report/sections.h"
 
 namespace swath::bench {
 namespace {
 
-constexpr size_t kMostMistakes = 6;
 // A table of more classes than this is folded.
 constexpr size_t kMostOpenClasses = 12;
-// The matrix of more classes than this takes the whole width.
-constexpr size_t kMostNarrowClasses = 16;
 
 bool has_history(const ProbeGroup& group, const char* key) {
   return std::any_of(group.probes.begin(), group.probes.end(), [key](const ProbeOfRun& source) {
@@ -142,20 +140,6 @@ std::string chart_card(const std::string& title, const std::string& note, const 
       escape_html(label));
 }
 
-std::string mistakes_table(const Confusion& confusion) {
-  std::string rows;
-  for (const Mistake& mistake : worst_mistakes(confusion, kMostMistakes)) {
-    rows += fmt::format(
-        R"(<tr><th scope="row" class="wrap">{}</th><td class="text wrap">{}</td><td>{}</td><td>{}</td></tr>)",
-        escape_html(mistake.truth), escape_html(mistake.prediction), format_count(mistake.count),
-        format_share(mistake.share));
-  }
-  if (rows.empty()) return "<p>No mistakes.</p>";
-  return fmt::format(
-      R"(<div class="table-wrap" tabindex="0" role="region" aria-label="Most frequent mistakes"><table><thead><tr><th scope="col">Is</th><th scope="col" class="text">Taken for</th><th scope="col">Images</th><th scope="col">Share</th></tr></thead><tbody>{}</tbody></table></div>)",
-      rows);
-}
-
 std::string class_table(const std::vector<ClassScore>& scores) {
   std::vector<ClassScore> sorted = scores;
   std::stable_sort(sorted.begin(), sorted.end(),
@@ -209,14 +193,10 @@ std::string group_html(const ProbeGroup& group, size_t index, bool one_run, int&
     if (!pixels.empty()) cards += pixels_card(pixels, of_whom);
     if (!confusion.classes.empty()) {
       ++num_charts;
-      const char* width = confusion.classes.size() > kMostNarrowClasses ? " wide" : "";
-      cards += fmt::format(
-          R"(<figure class="card whole-page{}"><figcaption class="card-head"><h3>Confusion matrix{}</h3><p>rows: truth; columns: prediction; shade: share of the row, %</p></figcaption><div class="chart square" data-chart="confusion" {} data-probe="{}" role="img" aria-label="{}"></div></figure>)",
-          width, escape_html(of_whom), group_attribute, p,
-          escape_html("Confusion matrix on " + group.dataset + "; its numbers are in the tables."));
-      cards += fmt::format(
-          R"(<div class="card whole-page{}"><div class="card-head"><h3>Most frequent mistakes{}</h3></div>{}{}</div>)",
-          width, escape_html(of_whom), mistakes_table(confusion), class_table(scores));
+      cards +=
+          confusion_card(confusion, of_whom,
+                         fmt::format(R"({} data-probe="{}")", group_attribute, p), group.dataset);
+      cards += mistakes_card(confusion, of_whom, class_table(scores));
     } else if (!scores.empty()) {
       cards += fmt::format(
           R"(<div class="card wide"><div class="card-head"><h3>Classes{}</h3></div>{}</div>)",

@@ -324,8 +324,9 @@
       return {traces: ranks.traces.concat(wait.traces), layout: ranks.layout};
     },
 
-    confusion: ({group: groupIndex, probe: probeIndex}, element) => {
-      const confusion = data.groups[groupIndex].probes[probeIndex].confusion;
+    confusion: ({group: groupIndex, probe: probeIndex, clouds: cloudsIndex}, element) => {
+      const source = cloudsIndex === undefined ? data.groups[groupIndex].probes[probeIndex] : data.clouds[cloudsIndex];
+      const confusion = source.confusion;
       if (!confusion) return {traces: []};
       const names = confusion.classes.map(plain);
       const positions = names.map((_, i) => i);
