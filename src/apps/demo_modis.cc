@@ -104,11 +104,14 @@ Outcome run_demo_modis(const CommandSyntax& syntax, const Words& words) {
                          in("lists/held_out.txt"), "--test_list", in("lists/test.txt"), "--minutes",
                          fmt::format("{}", options.minutes), "--output", in("pretrain")}));
 
-  // 4. What the features are worth, and the page.
+  // 4. What the features are worth, where which of them lie, and the page.
   const Json measured =
       step("clouds", with_machine({in("pretrain"), "--root", in("chips"), "--lists", in("lists"),
                                    "--finetune.epochs", "10", "--output", in("clouds")}));
-  const Json page = step("report", {in("pretrain"), in("clouds"), "--output", in("report.html")});
+  step("embed", with_machine({in("pretrain"), "--root", in("chips"), "--pooling", "mean",
+                              "--evaluation", "none", "--output", in("embeddings")}));
+  const Json page = step(
+      "report", {in("pretrain"), in("clouds"), in("embeddings"), "--output", in("report.html")});
   outcome.json = {{"top1", measured.at("top1")},
                   {"table", measured.at("table")},
                   {"derived", measured.at("derived")},

@@ -8,6 +8,7 @@ and a damaged checkpoint lose nothing, and every recipe trains scaled down with 
 Needs nothing but Python's standard library, and the demo's data in $SWATH_HOME/.deps/demo-data
 (`./swath test` fetches it). --write-golden stores the losses of this run instead of comparing.
 """
+import csv
 import json
 import math
 import os
@@ -558,6 +559,14 @@ def check_use(chips, folder, trained):
     embedded = last_json(run("embed", trained, "--root", chips, "--output", folder / "embed",
                              "--evaluation", "none", "--json"))
     assert (embedded["rows"], embedded["dim"]) == (72, 32)
+    # Images without places have a table only for their clusters.
+    assert "clusters" not in embedded and not (folder / "embed" / "places.csv").exists()
+    words = ["embed", trained, "--root", chips, "--evaluation", "none", "--output"]
+    run(*words, folder / "embed_clusters", "--clusters", 3)
+    lines = (folder / "embed_clusters" / "places.csv").read_text().splitlines()
+    assert lines[1].startswith("class_0/000.npy,,,,,,,") and len(lines) == 73, lines[:2]
+    assert "73 clusters of 72 images" in run(*words, folder / "no", "--clusters", 73,
+                                             expect=2).stderr
     run("reconstruct", trained, "--root", chips, "--output", folder / "pictures")
     run("export", trained, "--output", folder / "model.safetensors")
     run("export", trained, "--output", folder / "model.safetensors", expect=2)
@@ -646,7 +655,38 @@ def check_granules(folder):
     refused = run("embed", trained, "--root", chips, "--data.units", "brightness_temperature",
                   "--output", folder / "wrong_unit", expect=2).stderr
     assert "trained on radiance" in refused, refused
-    run("embed", trained, "--root", chips, "--output", folder / "right_unit")
+    check_embeddings_map(chips, folder, trained, first["chips"])
+
+
+def check_embeddings_map(chips, folder, trained, num_chips):
+    """Features of synthetic granules with the places of their chips, and the map of their clusters."""
+    output = folder / "embeddings"
+    embedded = last_json(run("embed", trained, "--root", chips, "--output", output, "--clusters", 3,
+                             "--seed", 5, "--json"))
+    assert embedded == json.loads((output / "embed.json").read_text())
+    assert embedded["rows"] == embedded["placed"] == num_chips and embedded["chip_size"] == 16
+    assert embedded["synthetic"] == 2 and len(embedded["granules"]) == 2, embedded["granules"]
+    sizes = embedded["clusters"]["sizes"]
+    assert sizes == sorted(sizes, reverse=True) and sum(sizes) == num_chips, sizes
+    with open(output / "places.csv", newline="") as file:
+        places = list(csv.DictReader(file))
+    assert [place["name"] for place in places] == (output / "names.txt").read_text().splitlines()
+    for place in places:
+        row, column = int(place["row"]), int(place["column"])
+        assert place["name"] == f"{place['granule']}/r{row:05d}c{column:05d}", place
+        assert place["platform"] == "Terra" and abs(float(place["latitude"])) <= 90, place
+        assert abs(float(place["longitude"])) <= 180, place
+    counts = [sum(place["cluster"] == str(cluster) for place in places) for cluster in range(3)]
+    assert counts == sizes, counts
+    again = last_json(run("embed", trained, "--root", chips, "--output", folder / "same_embeddings",
+                          "--clusters", 3, "--seed", 5, "--json"))
+    assert again["clusters"] == embedded["clusters"]
+    assert (folder / "same_embeddings/places.csv").read_text() == (output / "places.csv").read_text()
+    report = last_json(run("report", output, "--json"))
+    assert report["charts"] == 3 and report["warnings"] == [], report
+    page = Path(report["report"]).read_text()
+    assert "Embeddings map: embeddings" in page and "Synthetic granules on this map: 2." in page
+    assert page.count('"quick_look":{"source":"data:image/png;base64,') == 2
 
 
 def main():

@@ -1,4 +1,5 @@
 // Report pages in a real browser (tools/test_report_page.py), and that the check sees broken ones.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -109,6 +110,24 @@ TEST_F(Browser, SweepsBesideARunAreSound) {
   const CheckResult result =
       check_page(make_page({samples() / "sample_run", directory_ / "one", directory_ / "two"}) +
                  " --charts 18 --pictures 1");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+}
+
+// More clusters than hues, so that squares have numbers or symbols; a picture under one granule.
+TEST_F(Browser, PageOfAnEmbeddingsMapIsSound) {
+  std::string places = "name,longitude,latitude,granule,platform,row,column,cluster\n";
+  for (int i = 0; i < 300; ++i) {
+    places +=
+        fmt::format("<b>{}</b>,{},{},MOD021KM.A2012123.1{:03},Terra,{},{},{}\n", i, -10 + 0.1 * i,
+                    40 - 0.05 * i, 5 * (i / 150), 128 * (i % 150 / 10), 128 * (i % 10), i % 20);
+  }
+  write_file_atomically(directory_ / "run/places.csv", places);
+  const fs::path looks = directory_ / "looks";
+  write_file_atomically(looks / "MOD021KM.A2012123.1000.png",
+                        read_file(fs::path(SWATH_TESTDATA) / "core" / "tensorboard_image.png"));
+  write_file_atomically(directory_ / "run/embed.json",
+                        Json{{"chip_size", 128}, {"quick_looks", looks.string()}}.dump());
+  const CheckResult result = check_page(make_page({directory_ / "run"}) + " --charts 3");
   EXPECT_EQ(result.exit_code, 0) << result.output;
 }
 

@@ -8,6 +8,9 @@
 #include <string>
 #include <utility>
 
+#include "bench/report/html.h"
+#include "data/modis/granule_table.h"
+
 namespace swath::bench {
 namespace {
 
@@ -147,6 +150,51 @@ Json sweep_data(const SweepTable& sweep) {
   return {{"ranks", sweep.ranks()}, {"cases", cases}, {"ideal", ideal}};
 }
 
+// What the pointer tells of chips, and their clusters.
+Json chips_data(const EmbeddingMap& map, const std::vector<size_t>& chips) {
+  Json data = {{"name", Json::array()},
+               {"longitude", Json::array()},
+               {"latitude", Json::array()},
+               {"cluster", Json::array()}};
+  for (const size_t index : chips) {
+    const EmbeddedChip& chip = map.chips[index];
+    data["name"].push_back(chip.name);
+    data["longitude"].push_back(number_or_null(chip.longitude));
+    data["latitude"].push_back(number_or_null(chip.latitude));
+    data["cluster"].push_back(chip.cluster < 0 ? Json() : Json(chip.cluster));
+  }
+  return data;
+}
+
+// With the centre of each chip, in pixels of the swath.
+Json granule_data(const EmbeddingMap& map, const GranuleMap& granule) {
+  Json data = chips_data(map, granule.chips);
+  data["rows"] = granule.rows;
+  data["columns"] = granule.columns;
+  data["side"] = granule.side;
+  data["quick_look"] = nullptr;
+  if (const Picture& picture = granule.quick_look; !picture.bytes.empty()) {
+    const auto pixels = static_cast<double>(data::modis::kQuickLookStep);
+    data["quick_look"] = {{"source", data_uri(picture.mime, picture.bytes)},
+                          {"width", pixels * picture.width},
+                          {"height", pixels * picture.height}};
+  }
+  const double half = (std::isnan(map.chip_size) ? granule.side : map.chip_size) / 2;
+  data["x"] = Json::array();
+  data["y"] = Json::array();
+  for (const size_t index : granule.chips) {
+    data["x"].push_back(static_cast<double>(map.chips[index].column) + half);
+    data["y"].push_back(static_cast<double>(map.chips[index].row) + half);
+  }
+  return data;
+}
+
+Json embeddings_data(const EmbeddingMap& map) {
+  Json granules = Json::array();
+  for (const GranuleMap& granule : map.granules) granules.push_back(granule_data(map, granule));
+  return {{"positions", chips_data(map, map.positions)}, {"granules", granules}};
+}
+
 }  // namespace
 
 Json thinned_series(const std::vector<double>& x, const std::vector<double>& y, size_t limit) {
@@ -189,11 +237,15 @@ Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGr
   Json data = {{"runs", Json::array()},
                {"groups", Json::array()},
                {"sweeps", Json::array()},
-               {"clouds", Json::array()}};
+               {"clouds", Json::array()},
+               {"embeddings", Json::array()}};
   for (const RunDirectory& run : runs) {
     data["runs"].push_back(run_data(run));
     for (const CloudResult& result : run.clouds) {
       data["clouds"].push_back({{"confusion", confusion_data(result)}});
+    }
+    if (!run.embeddings.chips.empty()) {
+      data["embeddings"].push_back(embeddings_data(run.embeddings));
     }
   }
   for (const ProbeGroup& group : groups) {

@@ -16,8 +16,8 @@ namespace swath::bench {
 Json thinned_series(const std::vector<double>& x, const std::vector<double>& y, size_t limit);
 
 // {"runs": [{name, clock, series}], "groups": [{dataset, probes, baselines, ...}],
-// "sweeps": [{ranks, cases, ideal}], "clouds": [{confusion}]}; assets/program.js is
-// the only reader.
+// "sweeps": [{ranks, cases, ideal}], "clouds": [{confusion}],
+// "embeddings": [{positions, granules}]}; assets/program.js is the only reader.
 Json chart_data(const std::vector<RunDirectory>& runs, const std::vector<ProbeGroup>& groups,
                 const std::vector<RunDirectory>& sweeps);
 

@@ -202,7 +202,7 @@ Json write_report(const std::vector<fs::path>& paths, const ReportOptions& optio
   page.sections = {summary_section(runs, groups), training_section(runs),
                    sweep_section(sweeps),         pictures_section(runs),
                    probe_section(groups),         clouds_section(runs),
-                        numbers_section(runs, groups, embedded)};
+                   embeddings_section(runs),      numbers_section(runs, groups, embedded)};
   page.data = chart_data(runs, groups, sweeps);
   page.plotly = plotly;
   const std::string html = render_page(page);

@@ -374,6 +374,66 @@ TEST_F(ReportFiles, CloudClassesAreComparedAndMarkedAsDerived) {
   EXPECT_THROW(write_report({directory_ / "run"}, options_), Error);
 }
 
+// What `swath embed` wrote of two chips on a swath and one elsewhere.
+TEST_F(ReportFiles, EmbeddingsAreDrawnWhereTheChipsLie) {
+  const std::string evil = "</script><script>window.injected=1</script>";
+  write_file_atomically(directory_ / "run/places.csv",
+                        "name,longitude,latitude,granule,platform,row,column,cluster\n"
+                        "one" +
+                            evil + ",10.5,-20,MOD021KM.A2012123.1000" + evil +
+                            ",Terra,0,128,0\n"
+                            "two,11,-21,MOD021KM.A2012123.1000" +
+                            evil +
+                            ",Terra,128,0,0\n"
+                            "three,12,-22,,,,,1\n");
+  const auto write_description = [this](int num_synthetic) {
+    write_file_atomically(directory_ / "run/embed.json", Json{{"chip_size", 128},
+                                                              {"checkpoint", "runs/<p>"},
+                                                              {"synthetic", num_synthetic},
+                                                              {"clusters", {{"seed", 7}}}}
+                                                             .dump());
+  };
+  write_description(1);
+  const Json result = write_report({directory_ / "run"}, options_);
+  EXPECT_EQ(result["charts"], 2);
+  EXPECT_TRUE(result["warnings"].empty());
+  EXPECT_TRUE(result["missing"].empty());
+  std::string html = page();
+  expect_four_scripts(html);
+  for (const char* part :
+       {R"(<section id="embeddings")", R"(data-chart="embedding_positions" data-embedding="0")",
+        R"(data-chart="embedding_swath" data-embedding="0" data-granule="0")",
+        "3 chips of 1 granule in 2 clusters; encoder: runs/&lt;p&gt;",
+        "Synthetic granules on this map: 1.", "seed 7",
+        R"(<span class="cluster-1" aria-hidden="true">●</span> 0 <span class="muted">(2)</span>)",
+        R"(<span class="cluster-2" aria-hidden="true">●</span> 1 <span class="muted">(1)</span>)",
+        R"("side":128.0)"}) {
+    EXPECT_EQ(count_of(html, part), 1U) << part;
+  }
+  write_description(0);
+  write_report({directory_ / "run"}, options_);
+  EXPECT_EQ(count_of(page(), "Synthetic granules"), 0U);
+}
+
+// Beyond twelve granules and twelve hues.
+TEST_F(ReportFiles, AMapOfManyGranulesSaysWhatItLeavesOut) {
+  std::string places = "name,longitude,latitude,granule,platform,row,column,cluster\n";
+  for (int i = 0; i < 15; ++i) {
+    places += "chip,,,MOD021KM.A20121" + std::to_string(10 + i) + ".1000,Terra,0,0," +
+              std::to_string(i) + "\n";
+  }
+  write_file_atomically(directory_ / "run/places.csv", places);
+  const Json result = write_report({directory_ / "run"}, options_);
+  EXPECT_EQ(result["charts"], 12);
+  const std::string html = page();
+  EXPECT_EQ(count_of(html, "Of 15 granules the first 12 by name are drawn; 3 are left out."), 1U);
+  EXPECT_EQ(count_of(html, "data-chart=\"embedding_positions\""), 0U);
+  EXPECT_EQ(count_of(html, R"(<span class="cluster-1" aria-hidden="true">◆</span> 12)"), 1U);
+  // A damaged table is no result.
+  write_file_atomically(directory_ / "run/places.csv", places + "half a line\n");
+  EXPECT_THROW(write_report({directory_ / "run"}, options_), Error);
+}
+
 TEST(Report, TemplateValuesAreNotReadAgain) {
   EXPECT_EQ(fill_template("a {{x}} b {{y}}", {{"x", "{{y}}"}, {"y", "2"}}), "a {{y}} b 2");
   EXPECT_THROW(fill_template("{{z}}", {{"x", "1"}}), Error);

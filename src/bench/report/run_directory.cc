@@ -13,14 +13,12 @@
 #include "bench/report/probe_format.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "eval/places_table.h"
 
 namespace swath::bench {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A page of more than this is no page anybody mails.
-constexpr uint64_t kLargestPictureBytes = 16 << 20;
 
 bool is_word_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -207,6 +205,14 @@ void read_clouds(const fs::path& path, RunDirectory& run) {
   }
 }
 
+void read_embeddings(const fs::path& directory, RunDirectory& run) {
+  try {
+    run.embeddings = read_embedding_map(directory, run.warnings);
+  } catch (const Error& error) {
+    run.warnings.push_back(error.message() + " The map of embeddings was left out.");
+  }
+}
+
 void read_sweep(const fs::path& path, RunDirectory& run) {
   const std::optional<Json> values = parse_json(read_file(path));
   std::vector<std::string> problems;
@@ -220,55 +226,13 @@ void read_sweep(const fs::path& path, RunDirectory& run) {
   }
 }
 
-uint32_t big_endian(std::string_view bytes, size_t offset, size_t count) {
-  uint32_t number = 0;
-  for (size_t i = 0; i < count; ++i) {
-    number = number << 8 | static_cast<unsigned char>(bytes[offset + i]);
-  }
-  return number;
-}
-
-// Type and size by content, whatever the name says. False for anything but PNG and JPEG.
-bool identify_picture(Picture& picture) {
-  const std::string_view bytes = picture.bytes;
-  if (bytes.starts_with("\x89PNG\r\n\x1a\n") && bytes.size() >= 33) {
-    picture.mime = "image/png";
-    picture.width = static_cast<int>(big_endian(bytes, 16, 4));
-    picture.height = static_cast<int>(big_endian(bytes, 20, 4));
-    return picture.width > 0 && picture.height > 0;
-  }
-  if (!bytes.starts_with("\xff\xd8")) return false;
-  // JPEG segments: marker, length; the frame headers SOF0..SOF15 hold the size, except the three
-  // other markers in that range.
-  for (size_t offset = 2; offset + 9 < bytes.size();) {
-    const auto marker = static_cast<unsigned char>(bytes[offset + 1]);
-    if (static_cast<unsigned char>(bytes[offset]) != 0xff) return false;
-    if (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) {
-      picture.mime = "image/jpeg";
-      picture.height = static_cast<int>(big_endian(bytes, offset + 5, 2));
-      picture.width = static_cast<int>(big_endian(bytes, offset + 7, 2));
-      return picture.width > 0 && picture.height > 0;
-    }
-    offset += 2 + big_endian(bytes, offset + 2, 2);
-  }
-  return false;
-}
-
-void read_picture(const fs::path& path, const std::string& caption, RunDirectory& run) {
-  Picture picture;
-  picture.file = path.filename().string();
-  picture.caption = caption;
-  if (fs::file_size(path) > kLargestPictureBytes) {
-    run.warnings.push_back(fmt::format("{} has more than {} MiB; it was left out.", path.string(),
-                                       kLargestPictureBytes >> 20));
-    return;
-  }
-  picture.bytes = read_file(path);
-  if (identify_picture(picture)) {
+void add_picture(const fs::path& path, const std::string& caption, RunDirectory& run) {
+  try {
+    Picture picture = read_picture(path);
+    picture.caption = caption;
     run.pictures.push_back(std::move(picture));
-  } else {
-    run.warnings.push_back(
-        fmt::format("{} is neither a PNG nor a JPEG file; it was left out.", path.string()));
+  } catch (const Error& error) {
+    run.warnings.push_back(error.message() + " It was left out.");
   }
 }
 
@@ -307,9 +271,9 @@ void read_pictures(const fs::path& directory, const std::vector<std::string>& fi
       continue;
     }
     rest.erase(listed);
-    read_picture(directory / file, caption, run);
+    add_picture(directory / file, caption, run);
   }
-  for (const std::string& file : rest) read_picture(directory / file, "", run);
+  for (const std::string& file : rest) add_picture(directory / file, "", run);
 }
 
 std::vector<std::string> sorted_file_names(const fs::path& directory) {
@@ -349,7 +313,8 @@ const std::vector<StepColumn>& step_columns() {
 }
 
 bool RunDirectory::holds_run() const {
-  return !(steps.empty() && run.empty() && probes.empty() && clouds.empty() && pictures.empty());
+  return !(steps.empty() && run.empty() && probes.empty() && clouds.empty() && pictures.empty() &&
+           embeddings.chips.empty());
 }
 
 RunDirectory read_run_directory(const fs::path& path) {
@@ -369,6 +334,7 @@ RunDirectory read_run_directory(const fs::path& path) {
     if (file == "config.toml") run.config = read_file(path / file);
     if (file == "log.jsonl") read_log(path / file, run);
     if (file == "sweep.json") read_sweep(path / file, run);
+    if (file == eval::kPlacesFile) read_embeddings(path, run);
     const bool is_result = file.starts_with("probe") || file.starts_with("finetune");
     if (is_result && suffix == ".json") read_probe(path / file, run);
     if (file.starts_with("clouds") && suffix == ".json") read_clouds(path / file, run);
@@ -378,13 +344,13 @@ RunDirectory read_run_directory(const fs::path& path) {
   if (!run.holds_run() && run.sweep.rows.empty()) {
     throw Error(
         fmt::format(
-            "{} holds no results: no usable log.jsonl, probe*.json, clouds*.json, sweep.json or "
-            "picture.{}",
+            "{} holds no results: no usable log.jsonl, probe*.json, clouds*.json, places.csv, "
+            "sweep.json or picture.{}",
             path.string(), run.warnings.empty() ? "" : " " + run.warnings.front()),
         "name the folder that a command wrote, for example runs/pretrain-1.");
   }
-  // A comparison is complete by itself.
-  if (run.holds_run() && run.clouds.empty()) note_missing(run);
+  // A comparison and a map are complete by themselves.
+  if (run.holds_run() && run.clouds.empty() && run.embeddings.chips.empty()) note_missing(run);
   return run;
 }
 

@@ -17,6 +17,7 @@
 //                 max_steps, max_minutes, signal N), skipped_steps, skipped_samples
 //   probe*.json, finetune*.json    results of one evaluation each (probe_format.h)
 //   clouds*.json    comparisons of cloud classes (eval/clouds.h), marked where labels are derived
+//   places.csv      where embedded images lie, and their clusters; embed.json (embedding_map.h)
 //   sweep.json      a table of benchmarks (sweep_table.h)
 //   *.png, *.jpg    pictures, in the order of pictures.json [{file, caption}], then by name
 //
@@ -28,7 +29,9 @@
 #include <string>
 #include <vector>
 
+#include "bench/report/embedding_map.h"
 #include "bench/report/json_fields.h"
+#include "bench/report/picture.h"
 #include "bench/report/sweep_table.h"
 #include "core/json.h"
 
@@ -65,15 +68,6 @@ struct StepColumn {
 };
 const std::vector<StepColumn>& step_columns();
 
-struct Picture {
-  std::string file;
-  std::string caption;
-  std::string mime;
-  int width = 0;
-  int height = 0;
-  std::string bytes;
-};
-
 struct ProbeResult {
   std::string file;
   Json values;  // as normalized_probe gives it
@@ -101,6 +95,7 @@ struct RunDirectory {
   std::vector<ProbeResult> probes;
   std::vector<CloudResult> clouds;
   std::vector<Picture> pictures;
+  EmbeddingMap embeddings;  // without chips: there is none
   SweepTable sweep;
   std::vector<std::string> missing;   // what is not there, in words
   std::vector<std::string> warnings;  // files or lines that could not be used, each named

@@ -41,6 +41,8 @@ Section pictures_section(const std::vector<RunDirectory>& runs);
 Section probe_section(const std::vector<ProbeGroup>& groups);
 // Comparisons of cloud classes; no such result leaves it out.
 Section clouds_section(const std::vector<RunDirectory>& runs);
+// Clusters of embeddings where the chips lie; no such directory leaves it out.
+Section embeddings_section(const std::vector<RunDirectory>& runs);
 Section numbers_section(const std::vector<RunDirectory>& runs,
                         const std::vector<ProbeGroup>& groups,
                         const std::vector<Download>& downloads);

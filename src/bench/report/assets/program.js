@@ -175,6 +175,43 @@
     }};
   }
 
+  // --- Maps of embeddings: chips where they lie, by cluster ---------------------------------------
+
+  const numHues = 12;
+  const clusterSymbols = ['circle', 'diamond', 'square', 'triangle-up'];
+  const clusterColor = (cluster) => (cluster === null ? color('series-1') : color('cluster-' + (cluster % numHues + 1)));
+  const clusterSymbol = (cluster) => clusterSymbols[Math.floor((cluster || 0) / numHues) % clusterSymbols.length];
+  const clusterName = (cluster) => (cluster === null ? 'chip' : 'cluster ' + cluster);
+
+  const channels = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+  const translucent = (hex, share) => 'rgba(' + channels(hex).join(',') + ',' + share + ')';
+  // Black or white, whichever reads better on a colour.
+  function inkOn(hex) {
+    const [red, green, blue] = channels(hex).map((value) => (value / 255) ** 2.2);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? '#000000' : '#ffffff';
+  }
+
+  // [[cluster, indices of its chips]] by rising cluster.
+  function byCluster(chips) {
+    const found = new Map();
+    chips.cluster.forEach((cluster, i) => {
+      if (!found.has(cluster)) found.set(cluster, []);
+      found.get(cluster).push(i);
+    });
+    return [...found].sort((a, b) => a[0] - b[0]);
+  }
+
+  // What the pointer tells of chips.
+  function chipHover(chips, cluster, indices) {
+    const degrees = (value, positive, negative) => Math.abs(value).toFixed(2) + '° ' + (value < 0 ? negative : positive);
+    return {
+      name: clusterName(cluster),
+      customdata: indices.map((i) => [plain(chips.name[i]), chips.longitude[i] === null || chips.latitude[i] === null
+        ? 'position not known' : degrees(chips.longitude[i], 'E', 'W') + ', ' + degrees(chips.latitude[i], 'N', 'S')]),
+      hovertemplate: '%{customdata[0]}<br>%{customdata[1]}<br><b>' + clusterName(cluster) + '</b><extra></extra>',
+    };
+  }
+
   const builders = {
     loss: () => {
       const chart = trainingChart('loss', {title: {text: 'loss'}, type: page.logLoss ? 'log' : 'linear'});
@@ -362,6 +399,63 @@
           yaxis: {...ticks, tickfont, title: {text: showsLabels ? '' : 'truth'}, autorange: 'reversed', showgrid: false, automargin: false, scaleanchor: 'x', constrain: 'domain', fixedrange: true},
         },
       };
+    },
+
+    embedding_positions: ({embedding: index}, element) => {
+      const chips = data.embeddings[index].positions;
+      element.style.height = Math.round(Math.min(560, Math.max(280, element.clientWidth / 2))) + 'px';
+      return {
+        traces: byCluster(chips).map(([cluster, indices]) => ({
+          type: 'scatter', mode: 'markers', x: indices.map((i) => chips.longitude[i]), y: indices.map((i) => chips.latitude[i]),
+          marker: {color: clusterColor(cluster), symbol: clusterSymbol(cluster), size: 8, line: {color: color('card'), width: 0.6}},
+          ...chipHover(chips, cluster, indices),
+        })),
+        layout: {
+          hovermode: 'closest', showlegend: false, xaxis: {title: {text: 'longitude'}, constrain: 'domain'},
+          yaxis: {title: {text: 'latitude'}, scaleanchor: 'x', constrain: 'domain'},
+        },
+      };
+    },
+
+    // A swath as it was scanned, a square for each chip; its number stands in it where there is room.
+    embedding_swath: ({embedding: index, granule: granuleIndex}, element) => {
+      const chips = data.embeddings[index].granules[granuleIndex];
+      const margin = {l: 62, r: 10, t: 10, b: 42};
+      const width = element.clientWidth - margin.l - margin.r;
+      const height = Math.min(760, Math.max(160, width * chips.rows / chips.columns));
+      element.style.height = Math.round(height + margin.t + margin.b) + 'px';
+      const pixels = chips.side * Math.min(width / chips.columns, height / chips.rows);
+      const half = chips.side / 2;
+      const picture = chips.quick_look;
+      const traces = [];
+      for (const [cluster, indices] of byCluster(chips)) {
+        const fill = clusterColor(cluster);
+        const corners = (centers, steps) => indices.flatMap((i) => [...steps.map((step) => centers[i] + step * half), null]);
+        traces.push({
+          type: 'scatter', mode: 'lines', fill: 'toself', hoverinfo: 'skip', name: clusterName(cluster),
+          x: corners(chips.x, [-1, 1, 1, -1, -1]), y: corners(chips.y, [-1, -1, 1, 1, -1]),
+          fillcolor: picture ? translucent(fill, 0.55) : fill, line: {color: picture ? fill : color('card'), width: pixels > 12 ? 1 : 0.3},
+        });
+        const ink = inkOn(fill);
+        const marks = pixels > 17 && cluster !== null
+          ? {mode: 'text', text: indices.map(() => String(cluster)), textfont: {color: ink, size: Math.min(14, pixels * 0.55)}}
+          : {mode: 'markers', marker: {color: ink, symbol: clusterSymbol(cluster), size: Math.max(1, pixels / 3), opacity: cluster === null || cluster < numHues ? 0 : 1}};
+        traces.push({
+          type: 'scatter', x: indices.map((i) => chips.x[i]), y: indices.map((i) => chips.y[i]), ...marks,
+          ...chipHover(chips, cluster, indices),
+        });
+      }
+      const axis = {showgrid: false, zeroline: false, constrain: 'domain', ticks: 'outside', ticklen: 3, automargin: false};
+      return {traces, layout: {
+        // Over all of a square, whose corners lie this far from its centre.
+        hovermode: 'closest', hoverdistance: Math.max(8, Math.ceil(pixels * Math.SQRT1_2)), showlegend: false, margin,
+        xaxis: {...axis, title: {text: 'column'}, range: [0, chips.columns]},
+        yaxis: {...axis, title: {text: 'row'}, range: [chips.rows, 0], scaleanchor: 'x'},
+        images: picture ? [{
+          source: picture.source, xref: 'x', yref: 'y', x: 0, y: 0, sizex: picture.width, sizey: picture.height,
+          xanchor: 'left', yanchor: 'top', sizing: 'stretch', layer: 'below',
+        }] : [],
+      }};
     },
   };
 
