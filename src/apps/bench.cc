@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <filesystem>
 #include <memory>
@@ -18,6 +17,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/tensor/device.h"
+#include "core/tensor/torch.h"
 #include "ops/backend.h"
 
 namespace swath::apps {

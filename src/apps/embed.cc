@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 
@@ -8,6 +7,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/tensor/device.h"
+#include "core/tensor/torch.h"
 #include "eval/feature_places.h"
 #include "eval/places_table.h"
 #include "eval/probe.h"

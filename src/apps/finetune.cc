@@ -1,7 +1,7 @@
 #include "eval/finetune.h"
+#include "core/tensor/torch.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include "apps/commands.h"
 #include "apps/labelled_sets.h"

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <filesystem>
 
@@ -9,6 +8,7 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "core/safetensors.h"
+#include "core/tensor/torch.h"
 #include "models/checkpoint_import.h"
 #include "train/checkpoint.h"
 

@@ -1,12 +1,12 @@
 #include "apps/reconstruct.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include "apps/commands.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/tensor/device.h"
+#include "core/tensor/torch.h"
 #include "ops/backend.h"
 
 namespace swath::apps {

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <cmath>
 
@@ -12,6 +11,7 @@
 #include "core/interrupt.h"
 #include "core/tensor/device.h"
 #include "core/tensor/memory.h"
+#include "core/tensor/torch.h"
 #include "models/model_options.h"
 #include "models/registry.h"
 #include "ops/backend.h"

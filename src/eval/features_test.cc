@@ -1,12 +1,12 @@
 #include "eval/features.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <filesystem>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/tensor/torch.h"
 #include "eval/baselines.h"
 #include "eval/toy_dataset.h"
 #include "models/registry.h"

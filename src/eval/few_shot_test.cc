@@ -1,12 +1,12 @@
 #include "eval/few_shot.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <set>
 
 #include "core/hash.h"
+#include "core/tensor/torch.h"
 
 namespace swath::eval {
 namespace {

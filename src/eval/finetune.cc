@@ -1,7 +1,5 @@
 #include "eval/finetune.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -10,6 +8,7 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/tensor/device.h"
+#include "core/tensor/torch.h"
 #include "data/loader.h"
 #include "eval/features.h"
 #include "train/step.h"

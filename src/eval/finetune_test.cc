@@ -1,9 +1,9 @@
 #include "eval/finetune.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "core/error.h"
+#include "core/tensor/torch.h"
 #include "eval/toy_dataset.h"
 #include "models/registry.h"
 

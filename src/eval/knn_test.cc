@@ -1,9 +1,9 @@
 #include "eval/knn.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "core/error.h"
+#include "core/tensor/torch.h"
 #include "eval/metrics.h"
 
 namespace swath::eval {

@@ -1,7 +1,5 @@
 #include "eval/linear_probe.h"
 
-#include <torch/torch.h>
-
 #include <chrono>
 #include <cmath>
 
@@ -9,6 +7,7 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/random.h"
+#include "core/tensor/torch.h"
 #include "eval/features.h"
 #include "optim/schedule.h"
 

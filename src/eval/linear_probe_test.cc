@@ -1,12 +1,12 @@
 #include "eval/linear_probe.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 
 #include "core/error.h"
 #include "core/tensor/tensor_io.h"
+#include "core/tensor/torch.h"
 #include "optim/schedule.h"
 
 namespace swath::eval {

@@ -1,10 +1,10 @@
 #include "eval/logistic.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "core/error.h"
 #include "core/tensor/tensor_io.h"
+#include "core/tensor/torch.h"
 #include "eval/metrics.h"
 
 namespace swath::eval {

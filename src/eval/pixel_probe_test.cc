@@ -1,9 +1,9 @@
 #include "eval/pixel_probe.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "core/error.h"
+#include "core/tensor/torch.h"
 
 namespace swath::eval {
 namespace {

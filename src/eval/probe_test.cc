@@ -1,12 +1,12 @@
 #include "eval/probe.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/tensor/torch.h"
 #include "data/image.h"
 #include "data/subset_dataset.h"
 #include "eval/toy_dataset.h"

@@ -1,12 +1,11 @@
 #include "eval/reconstruct.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
 #include "core/random.h"
+#include "core/tensor/torch.h"
 #include "data/loader.h"
 #include "data/subset_dataset.h"
 #include "eval/features.h"

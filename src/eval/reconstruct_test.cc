@@ -1,11 +1,11 @@
 #include "eval/reconstruct.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/tensor/torch.h"
 #include "eval/toy_dataset.h"
 #include "models/registry.h"
 

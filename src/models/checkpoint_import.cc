@@ -1,7 +1,6 @@
 #include "models/checkpoint_import.h"
 
 #include <fmt/ranges.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,6 +14,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/tensor/tensor_io.h"
+#include "core/tensor/torch.h"
 #include "models/initialize.h"
 #include "ops/patches.h"
 

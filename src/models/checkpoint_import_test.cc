@@ -1,13 +1,13 @@
 #include "models/checkpoint_import.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "core/error.h"
 #include "core/tensor/tensor_io.h"
+#include "core/tensor/torch.h"
 #include "models/registry.h"
 #include "ops/patches.h"
 

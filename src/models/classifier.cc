@@ -1,13 +1,12 @@
 #include "models/classifier.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 #include <utility>
 
 #include "core/error.h"
 #include "core/random.h"
 #include "core/tensor/convert.h"
+#include "core/tensor/torch.h"
 #include "models/drop_path.h"
 #include "models/swin.h"
 #include "models/vit.h"

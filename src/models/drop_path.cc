@@ -1,8 +1,7 @@
 #include "models/drop_path.h"
 
-#include <torch/torch.h>
-
 #include "core/random.h"
+#include "core/tensor/torch.h"
 
 namespace swath::models {
 

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <map>
 #include <string>
 
 #include "core/json.h"
 #include "core/tensor/tensor_io.h"
+#include "core/tensor/torch.h"
 #include "models/classifier.h"
 #include "models/model_options.h"
 #include "models/objective.h"

@@ -1,7 +1,6 @@
 #include "models/initialize.h"
 
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +9,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/random.h"
+#include "core/tensor/torch.h"
 #include "ops/patches.h"
 
 namespace swath::models {

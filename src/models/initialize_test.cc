@@ -1,10 +1,10 @@
 #include "models/initialize.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "core/error.h"
 #include "core/tensor/memory.h"
+#include "core/tensor/torch.h"
 #include "models/registry.h"
 
 namespace swath::models {

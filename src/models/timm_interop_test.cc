@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <spawn.h>
 #include <sys/wait.h>
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "core/tensor/tensor_io.h"
+#include "core/tensor/torch.h"
 #include "models/checkpoint_import.h"
 #include "models/registry.h"
 

@@ -1,11 +1,10 @@
 #include "models/vit.h"
 
-#include <torch/torch.h>
-
 #include <string_view>
 #include <utility>
 
 #include "core/error.h"
+#include "core/tensor/torch.h"
 #include "models/initialize.h"
 #include "ops/attention.h"
 #include "ops/layer_norm.h"

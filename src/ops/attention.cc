@@ -1,9 +1,8 @@
 #include "ops/attention.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 
+#include "core/tensor/torch.h"
 #include "ops/fused.h"
 
 namespace swath::ops {

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "core/tensor/torch.h"
 #include "ops/backend.h"
 
 namespace swath::ops {

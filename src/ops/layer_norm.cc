@@ -1,9 +1,8 @@
 #include "ops/layer_norm.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 
+#include "core/tensor/torch.h"
 #include "ops/fused.h"
 
 namespace swath::ops {

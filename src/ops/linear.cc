@@ -1,12 +1,11 @@
 #include "ops/linear.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "core/tensor/onednn.h"
+#include "core/tensor/torch.h"
 #include "ops/fused.h"
 
 namespace swath::ops {

@@ -1,7 +1,6 @@
 #include "ops/masking.h"
 
-#include <torch/torch.h>
-
+#include "core/tensor/torch.h"
 #include "ops/fused.h"
 
 namespace swath::ops {

@@ -1,12 +1,11 @@
 #include "ops/patches.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "core/error.h"
+#include "core/tensor/torch.h"
 #include "ops/fused.h"
 
 namespace swath::ops {

@@ -1,9 +1,10 @@
 #include "optim/adamw.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
+
+#include "core/tensor/torch.h"
 
 namespace swath::optim {
 namespace {

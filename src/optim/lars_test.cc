@@ -1,7 +1,8 @@
 #include "optim/lars.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+
+#include "core/tensor/torch.h"
 
 namespace swath::optim {
 namespace {

@@ -1,7 +1,9 @@
 #include "sharding/local_parameters.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/nn/modules/linear.h>
+
+#include "core/tensor/torch.h"
 
 namespace swath::sharding {
 namespace {

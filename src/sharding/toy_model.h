@@ -4,13 +4,13 @@
 
 #include <ATen/ATen.h>
 #include <torch/nn/module.h>
-#include <torch/torch.h>
 
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/model_spec.h"
+#include "core/tensor/torch.h"
 #include "core/tensor/unit_runner.h"
 #include "sharding/parameters.h"
 

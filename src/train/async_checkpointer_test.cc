@@ -1,7 +1,6 @@
 #include "train/async_checkpointer.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -11,6 +10,7 @@
 #include <memory>
 
 #include "core/error.h"
+#include "core/tensor/torch.h"
 #include "train/checkpoint.h"
 
 namespace swath::train {

@@ -1,13 +1,13 @@
 #include "train/checkpoint.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <fstream>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/tensor/torch.h"
 
 namespace swath::train {
 namespace {

@@ -1,11 +1,10 @@
 // For tests: an objective small enough to know every number.
 #pragma once
 
-#include <torch/torch.h>
-
 #include <cmath>
 #include <functional>
 
+#include "core/tensor/torch.h"
 #include "core/tensor/unit_runner.h"
 #include "models/objective.h"
 

@@ -1,7 +1,6 @@
 // Checkpoints of many ranks, which are threads here.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -18,6 +17,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/tensor/torch.h"
 #include "train/checkpoint.h"
 
 namespace swath::train {

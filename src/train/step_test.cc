@@ -2,13 +2,13 @@
 
 #include <ATen/record_function.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <atomic>
 #include <cmath>
 #include <string>
 #include <utility>
 
+#include "core/tensor/torch.h"
 #include "sharding/local_parameters.h"
 #include "train/line_objective.h"
 

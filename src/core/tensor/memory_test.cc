@@ -1,7 +1,8 @@
 #include "core/tensor/memory.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+
+#include "core/tensor/torch.h"
 
 namespace swath {
 namespace {

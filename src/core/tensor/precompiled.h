@@ -2,9 +2,13 @@
 #pragma once
 
 #include <fmt/format.h>
-#include <torch/torch.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "core/tensor/torch.h"

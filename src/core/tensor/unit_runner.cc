@@ -1,6 +1,8 @@
 #include "core/tensor/unit_runner.h"
 
-#include <torch/torch.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "core/tensor/torch.h"
 
 namespace swath {
 namespace {

@@ -1,9 +1,9 @@
 #include "core/tensor/unit_runner.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "core/tensor/memory.h"
+#include "core/tensor/torch.h"
 
 namespace swath {
 namespace {
