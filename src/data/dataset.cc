@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "data/folder_dataset.h"
 #include "data/list_dataset.h"
 #include "data/modis/chip_fields.h"
@@ -47,6 +48,13 @@ bool is_record_source(const fs::path& root) {
          root.filename() == kManifestName;
 }
 
+void check_unchanged(const std::string& list, const std::string& sha256) {
+  if (list.empty() || sha256.empty() || sha256_hex_of_file(list) == sha256) return;
+  throw UsageError(fmt::format("data: {} is no longer the list that was used: its SHA-256 was {}.",
+                               list, sha256),
+                   "bring that list back, or start anew without the stored checksum.");
+}
+
 }  // namespace
 
 void DatasetOptions::describe(FieldTable& fields) {
@@ -55,6 +63,8 @@ void DatasetOptions::describe(FieldTable& fields) {
              "WebDataset .tar or folder of them");
   fields.add("list", &list, "file of lines `name class index`: use these samples, in this order");
   fields.add("exclude_list", &exclude_list, "file of names to leave out");
+  fields.add("list_sha256", &list_sha256, "refuse another list; a run stores that of its own");
+  fields.add("exclude_list_sha256", &exclude_list_sha256, "the same of exclude_list");
   fields
       .add("labels", &labels,
            "class of an image in a folder: its top folder below root, the leaf folder that holds "
@@ -78,6 +88,8 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
     throw UsageError(fmt::format("data: {} does not exist.", options.root),
                      "check the path given with --data.root.");
   }
+  check_unchanged(options.list, options.list_sha256);
+  check_unchanged(options.exclude_list, options.exclude_list_sha256);
   std::unique_ptr<Dataset> dataset;
   if (is_record_source(root)) {
     dataset = open_records(root, options);

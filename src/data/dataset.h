@@ -44,7 +44,10 @@ class Dataset {
 struct DatasetOptions {
   std::string root;
   std::string list;
-  std::string exclude_list;    // names left out, such as probe images kept out of pretraining
+  std::string exclude_list;  // names left out, such as probe images kept out of pretraining
+  // SHA-256 of the two files; empty: not checked. Pretraining stores them with its run.
+  std::string list_sha256;
+  std::string exclude_list_sha256;
   std::string labels = "top";  // class of an image in a folder: top or leaf folder, or none
   // What chips of `swath chips` are turned into while they are read: see
   // modis/chip_fields.h.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/hash.h"
 #include "data/shard_set.h"
 #include "data/subset_dataset.h"
 #include "data/test_files.h"
@@ -78,7 +79,11 @@ TEST(Dataset, ExcludeList) {
   test::write_text(root / "out.txt", "a/chip1.npy\nchip2.npy\n");
   DatasetOptions options = options_for(root / "images");
   options.exclude_list = root / "out.txt";
+  options.exclude_list_sha256 = std::string(64, '0');
+  EXPECT_CONTAINS(message_of<UsageError>([&] { open_dataset(options); }), "no longer the list");
+  options.exclude_list_sha256 = sha256_hex_of_file(options.exclude_list);
   const auto dataset = open_dataset(options);
+  options.exclude_list_sha256.clear();
   // a/chip1 by its path; chip2 of both folders by its file name.
   ASSERT_EQ(dataset->size(), 3);
   EXPECT_EQ(dataset->sample(0).name, "a/chip0.npy");

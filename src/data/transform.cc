@@ -106,14 +106,18 @@ Plan choose(const TransformOptions& options, const ImageInfo& info, const std::s
     plan.geometry = resize_and_center_crop(info.width, info.height, short_side, size);
     return plan;
   }
-  if (options.kind == "random_crop") {
+  if (options.kind == "random_crop" || options.kind == "center_window") {
     if (info.width < size || info.height < size) {
       throw_bad_image(name,
                       fmt::format("has {} x {} pixels, too few for windows of {} x {}", info.width,
                                   info.height, size, size),
                       "lower the transform's size, or leave small images out with `--skip-bad`.");
     }
-    return plan_of_window(random_window(info.width, info.height, size, random));
+    const Region window =
+        options.kind == "random_crop"
+            ? random_window(info.width, info.height, size, random)
+            : Region{(info.width - size) / 2, (info.height - size) / 2, size, size};
+    return plan_of_window(window);
   }
   if (options.kind == "none") {
     if (info.width != size || info.height != size) {
@@ -334,8 +338,12 @@ void check_options_of(const TransformOptions& options, const Normalization& norm
 
 TransformOptions TransformOptions::without_random_choices() const {
   TransformOptions fixed = *this;
-  if (kind != "none") fixed.kind = "center_crop";
-  if (kind == "random_crop") fixed.resize_ratio = 1;
+  const bool is_window = kind == "random_crop" || kind == "center_window";
+  if (is_window) {
+    fixed.kind = "center_window";  // at the scale of training
+  } else if (kind != "none") {
+    fixed.kind = "center_crop";
+  }
   fixed.horizontal_flip = false;
   fixed.dihedral = false;
   fixed.jpeg_fast_scale = false;
@@ -344,7 +352,8 @@ TransformOptions TransformOptions::without_random_choices() const {
 
 void TransformOptions::describe(FieldTable& fields) {
   fields.add("kind", &kind, "how an image becomes the network's input")
-      .one_of({"random_resized_crop", "probe_crop", "center_crop", "random_crop", "none"});
+      .one_of({"random_resized_crop", "probe_crop", "center_crop", "random_crop", "center_window",
+               "none"});
   fields.add("size", &size, "pixels a side of the result").at_least(1);
   fields.add("scale_min", &scale_min, "smallest share of the area that a crop takes")
       .at_least(1e-6)

@@ -26,8 +26,8 @@ struct Normalization {
 
 struct TransformOptions {
   // random_resized_crop: MAE's pretraining; probe_crop: the same with a single draw and no retry;
-  // center_crop: evaluation; random_crop: a window of `size` without resizing; none: the image has
-  // the right size already.
+  // center_crop: evaluation; random_crop: a window of `size` without resizing; center_window: the
+  // one in the middle; none: the image has the right size already.
   std::string kind = "random_resized_crop";
   int64_t size = 224;
   double scale_min = 0.2;

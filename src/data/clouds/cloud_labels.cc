@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 
 #include "core/error.h"
+#include "core/files.h"
+#include "data/clouds/label_map.h"
 #include "data/clouds/label_netcdf.h"
 #include "data/clouds/label_table.h"
 
@@ -16,6 +19,7 @@ namespace {
 constexpr double kNoValue = std::numeric_limits<double>::quiet_NaN();
 
 bool is_label_file(const fs::path& path) {
+  if (path.filename() == kLabelMapFile) return false;
   return path.extension() == ".nc" || path.extension() == ".csv";
 }
 
@@ -36,6 +40,28 @@ std::vector<fs::path> label_files(const fs::path& path) {
   }
   std::sort(files.begin(), files.end());
   return files;
+}
+
+// One NetCDF file per granule, named as the producers do.
+int64_t write_granules(const fs::path& directory, const CloudLabels& labels) {
+  std::map<Granule, CloudLabels> granules;
+  for (int64_t i = 0; i < labels.size(); ++i) {
+    const auto at = static_cast<size_t>(i);
+    CloudLabels& of_granule = granules[labels.places[at].granule];
+    of_granule.derived = labels.derived;
+    of_granule.property_names = labels.property_names;
+    of_granule.places.push_back(labels.places[at]);
+    of_granule.raw.push_back(labels.raw[at]);
+    const std::span<const double> row = labels.properties_of(i);
+    of_granule.properties.insert(of_granule.properties.end(), row.begin(), row.end());
+  }
+  for (const auto& [granule, of_granule] : granules) {
+    const char* product = granule.platform == Platform::kTerra ? "MOD021KM" : "MYD021KM";
+    write_label_netcdf(
+        directory / fmt::format("CMPST_{}.A{:07}.{:04}.nc", product, granule.date, granule.start),
+        of_granule);
+  }
+  return static_cast<int64_t>(granules.size());
 }
 
 }  // namespace
@@ -99,6 +125,36 @@ CloudLabels read_cloud_labels(const fs::path& path) {
     throw UsageError(fmt::format("labels: {} holds no label.", path.string()));
   }
   return labels;
+}
+
+fs::path new_label_directory(const std::string& output, bool overwrite) {
+  if (output.empty()) {
+    throw UsageError("labels: no output is named.", "name a directory with --output.");
+  }
+  if (fs::exists(output) && !fs::is_empty(output) && !overwrite) {
+    throw UsageError(fmt::format("labels: {} is not empty.", output),
+                     "name another --output, or write into it with --overwrite.");
+  }
+  return output;
+}
+
+void describe_label_form(FieldTable& fields, std::string* form) {
+  fields.add("form", form, "CSV table, or one NetCDF file per granule").one_of({"table", "netcdf"});
+}
+
+int64_t write_labels_with_map(const fs::path& directory, const CloudLabels& labels,
+                              const std::map<int64_t, std::string>& class_names) {
+  fs::create_directories(directory);
+  int64_t files = 1;
+  if (labels.form == "table") {
+    write_label_table(directory / "labels.csv", labels);
+  } else {
+    files = write_granules(directory, labels);
+  }
+  std::string map = "raw,class\n";
+  for (const auto& [raw, name] : class_names) map += fmt::format("{},{}\n", raw, name);
+  write_file_atomically(directory / kLabelMapFile, map);
+  return files;
 }
 
 }  // namespace swath::data::clouds

@@ -8,10 +8,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "core/config.h"
 #include "data/clouds/chip_place.h"
 
 namespace swath::data::clouds {
@@ -36,5 +38,14 @@ struct CloudLabels {
 // UsageError when there is none, or both forms are mixed; Error naming file and line or variable
 // for what cannot be read.
 CloudLabels read_cloud_labels(const std::filesystem::path& path);
+
+// For commands that make labels of their own. The directory must be empty, unless it may be written
+// over; it is not made yet.
+std::filesystem::path new_label_directory(const std::string& output, bool overwrite);
+void describe_label_form(FieldTable& fields, std::string* form);
+// Writes labels.csv, or one NetCDF file per granule, by the labels' form, and the map of raw
+// numbers to classes. Returns the number of files of labels.
+int64_t write_labels_with_map(const std::filesystem::path& directory, const CloudLabels& labels,
+                              const std::map<int64_t, std::string>& class_names);
 
 }  // namespace swath::data::clouds

@@ -14,8 +14,6 @@
 #include "core/log.h"
 #include "data/clouds/chip_place.h"
 #include "data/clouds/cloud_labels.h"
-#include "data/clouds/label_netcdf.h"
-#include "data/clouds/label_table.h"
 
 namespace swath::data::clouds {
 namespace fs = std::filesystem;
@@ -94,35 +92,12 @@ std::vector<int64_t> classify(const std::vector<FieldSummary>& summaries, int64_
   return classes;
 }
 
-// One NetCDF file per granule, named as the producers do.
-int64_t write_granules(const fs::path& directory, const CloudLabels& labels) {
-  std::map<Granule, CloudLabels> granules;
-  for (int64_t i = 0; i < labels.size(); ++i) {
-    const auto at = static_cast<size_t>(i);
-    CloudLabels& of_granule = granules[labels.places[at].granule];
-    of_granule.derived = labels.derived;
-    of_granule.property_names = labels.property_names;
-    of_granule.places.push_back(labels.places[at]);
-    of_granule.raw.push_back(labels.raw[at]);
-    const std::span<const double> row = labels.properties_of(i);
-    of_granule.properties.insert(of_granule.properties.end(), row.begin(), row.end());
-  }
-  for (const auto& [granule, of_granule] : granules) {
-    const char* product = granule.platform == Platform::kTerra ? "MOD021KM" : "MYD021KM";
-    write_label_netcdf(
-        directory / fmt::format("CMPST_{}.A{:07}.{:04}.nc", product, granule.date, granule.start),
-        of_granule);
-  }
-  return static_cast<int64_t>(granules.size());
-}
-
 }  // namespace
 
 void DeriveOptions::describe(FieldTable& fields) {
   fields.section("data", data);
   fields.add("output", &output, "directory for the labels");
-  fields.add("form", &form, "CSV table, or one NetCDF file per granule")
-      .one_of({"table", "netcdf"});
+  describe_label_form(fields, &form);
   fields.add("band", &band, "0-based band that the classes are read from; below 0: from the last");
   fields.add("levels", &levels, "classes by the band's mean").at_least(1);
   fields.add("textures", &textures, "classes by the texture's scale within each level").at_least(1);
@@ -147,19 +122,12 @@ FieldSummary summarize_field(const Image& image, int64_t band) {
 }
 
 Json derive_labels(const DeriveOptions& options) {
-  if (options.output.empty()) {
-    throw UsageError("labels: no output is named.", "name a directory with --output.");
-  }
   const int64_t num_classes = options.levels * options.textures;
   if (num_classes > 42) {
     throw UsageError(fmt::format("labels: {} x {} classes; the forms have 42.", options.levels,
                                  options.textures));
   }
-  const fs::path directory = options.output;
-  if (fs::exists(directory) && !fs::is_empty(directory) && !options.overwrite) {
-    throw UsageError(fmt::format("labels: {} is not empty.", options.output),
-                     "name another --output, or write into it with --overwrite.");
-  }
+  const fs::path directory = new_label_directory(options.output, options.overwrite);
   const std::unique_ptr<Dataset> dataset = open_dataset(options.data);
   const std::vector<ChipPlace> places = chip_places(*dataset);
 
@@ -192,13 +160,9 @@ Json derive_labels(const DeriveOptions& options) {
   for (const int64_t c : classify(summaries, options.levels, options.textures)) {
     labels.raw.push_back(first + c);
   }
-  fs::create_directories(directory);
-  int64_t files = 1;
-  if (options.form == "table") {
-    write_label_table(directory / "labels.csv", labels);
-  } else {
-    files = write_granules(directory, labels);
-  }
+  std::map<int64_t, std::string> names;
+  for (int64_t c = 0; c < num_classes; ++c) names[first + c] = fmt::format("derived_{}", c + 1);
+  const int64_t files = write_labels_with_map(directory, labels, names);
   return {{"output", options.output}, {"form", options.form},   {"derived", labels.derived},
           {"labels", labels.size()},  {"classes", num_classes}, {"files", files}};
 }

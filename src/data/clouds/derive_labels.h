@@ -37,9 +37,9 @@ struct FieldSummary {
 };
 FieldSummary summarize_field(const Image& image, int64_t band);
 
-// Writes labels.csv, or one NetCDF file per granule, into the output directory. Raw numbers are
-// those of the form: from 0 in NetCDF, from 1 in tables. Returns {"output", "form", "derived",
-// "labels", "classes", "files"}.
+// Writes labels.csv, or one NetCDF file per granule, and label_map.csv into the output directory.
+// Raw numbers are those of the form: from 0 in NetCDF, from 1 in tables. Returns {"output", "form",
+// "derived", "labels", "classes", "files"}.
 Json derive_labels(const DeriveOptions& options);
 
 }  // namespace swath::data::clouds

@@ -204,7 +204,8 @@ void LabelOptions::describe(FieldTable& fields) {
   fields.section("data", data);
   fields.add("labels", &labels, "folder or file of labels: NetCDF per granule, or CSV tables");
   fields.add("label_map", &label_map,
-             "CSV `raw,class`: what each raw number stands for; empty: the one for this form");
+             "CSV `raw,class`: what each raw number stands for; empty: label_map.csv beside the "
+             "labels, else the one for this form");
   fields
       .add("join", &join,
            "pixel: same granule, row and column; nearest: same granule, nearest centre; auto: "
@@ -249,7 +250,7 @@ Json label_chips(const LabelOptions& options) {
   const TimeSplit split(options.split);
   const std::unique_ptr<Dataset> dataset = open_dataset(options.data);
   const CloudLabels labels = read_cloud_labels(options.labels);
-  const LabelMap map = read_label_map(options.label_map, labels.form);
+  const LabelMap map = read_label_map(options.label_map, options.labels, labels.form);
   const std::map<int64_t, int64_t> raw_counts = count_raw(labels);
   for (const auto& [raw, count] : raw_counts) {
     const bool is_kept = map.knows(raw) && map.class_of(raw) >= 0;
@@ -310,7 +311,7 @@ Json label_chips(const LabelOptions& options) {
   }
   std::vector<int64_t> held_out;
   for (size_t i = 0; i < chips.names.size(); ++i) {
-    if (chips.parts[i] == Part::kValidation || chips.parts[i] == Part::kTest) {
+    if (split.is_held_out(chips.places[i].granule)) {
       held_out.push_back(static_cast<int64_t>(i));
     }
   }
@@ -318,7 +319,7 @@ Json label_chips(const LabelOptions& options) {
   write_file_atomically(
       directory / kLabelledChipsFile,
       labelled_chips_text(describe_chips(chips, labels, join, map.class_names())));
-  write_file_atomically(directory / "label_map.csv", map.text());
+  write_file_atomically(directory / kLabelMapFile, map.text());
 
   // 4. What was done.
   Json raw_json = Json::object();

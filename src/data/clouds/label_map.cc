@@ -64,8 +64,13 @@ int64_t LabelMap::class_of(int64_t raw) const {
   return found->second;
 }
 
-LabelMap read_label_map(const std::string& path, const std::string& form) {
+LabelMap read_label_map(const std::string& path, const std::filesystem::path& labels,
+                        const std::string& form) {
   if (!path.empty()) return {read_file(path), path};
+  const std::filesystem::path folder =
+      std::filesystem::is_directory(labels) ? labels : labels.parent_path();
+  const std::filesystem::path beside = folder / kLabelMapFile;
+  if (std::filesystem::exists(beside)) return {read_file(beside), beside.string()};
   for (const auto& [of_form, text] : kLabelMapFiles) {
     if (of_form == form) return {text, fmt::format("the map that comes with swath ({})", form)};
   }

@@ -13,6 +13,9 @@
 
 namespace swath::data::clouds {
 
+// The map that lies beside labels, in their folder, and goes with them.
+inline constexpr const char* kLabelMapFile = "label_map.csv";
+
 class LabelMap {
  public:
   static constexpr int64_t kDrop = -1;
@@ -34,8 +37,10 @@ class LabelMap {
   std::vector<std::string> class_names_;
 };
 
-// The file, or without one the map that comes with swath for this form of labels (netcdf: 0..41
-// are the 42 classes; table: 1..42 are, and 0 and 43 are dropped).
-LabelMap read_label_map(const std::string& path, const std::string& form);
+// The file; without one the label_map.csv in the folder of `labels`; without that the map that
+// comes with swath for this form of labels (netcdf: 0..41 are the 42 classes; table: 1..42 are, and
+// 0 and 43 are dropped).
+LabelMap read_label_map(const std::string& path, const std::filesystem::path& labels,
+                        const std::string& form);
 
 }  // namespace swath::data::clouds

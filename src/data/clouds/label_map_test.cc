@@ -11,8 +11,8 @@ using data::test::message_of;
 
 // 42 classes in both, under numbers that differ by one, and names that do not claim to be the same.
 TEST(LabelMap, ShippedMapsKnowTheirForms) {
-  const LabelMap netcdf = read_label_map("", "netcdf");
-  const LabelMap table = read_label_map("", "table");
+  const LabelMap netcdf = read_label_map("", "", "netcdf");
+  const LabelMap table = read_label_map("", "", "table");
   EXPECT_EQ(netcdf.class_names().size(), 42U);
   EXPECT_EQ(table.class_names().size(), 42U);
   EXPECT_EQ(netcdf.class_of(0), 0);
@@ -23,6 +23,18 @@ TEST(LabelMap, ShippedMapsKnowTheirForms) {
   EXPECT_EQ(table.class_of(42), 41);
   EXPECT_EQ(table.class_of(43), LabelMap::kDrop);
   EXPECT_NE(netcdf.class_names()[1], table.class_names()[0]);
+}
+
+TEST(LabelMap, TheOneBesideTheLabelsComesBeforeTheShippedOne) {
+  data::test::TemporaryDirectory root;
+  data::test::write_text(root / "label_map.csv", "raw,class\n0,clear\n5,cirrus\n");
+  for (const auto& labels : {root.path(), root / "labels.csv"}) {
+    EXPECT_EQ(read_label_map("", labels, "table").class_names(),
+              (std::vector<std::string>{"clear", "cirrus"}));
+  }
+  data::test::write_text(root / "other.csv", "raw,class\n0,all\n5,all\n");
+  EXPECT_EQ(read_label_map(root / "other.csv", root.path(), "table").class_names().size(), 1U);
+  EXPECT_EQ(read_label_map("", root / "elsewhere/labels.csv", "table").class_names().size(), 42U);
 }
 
 TEST(LabelMap, MayMergeAndDrop) {

@@ -107,7 +107,7 @@ TimeSplit::TimeSplit(const TimeSplitOptions& options)
     const std::optional<Platform> platform = parse_platform(text.substr(0, colon));
     const std::string days = colon == std::string::npos ? "" : text.substr(colon + 1);
     if (!platform || days.size() != 21 || days[10] != ':' || !is_day(days.substr(0, 10)) ||
-        !is_day(days.substr(11))) {
+        !is_day(days.substr(11)) || days.substr(0, 10) > days.substr(11)) {
       throw UsageError(fmt::format("labels: `{}` excludes no days.", text),
                        "write platform:first:last, such as aqua:2021-12-10:2021-12-31.");
     }
@@ -115,31 +115,31 @@ TimeSplit::TimeSplit(const TimeSplitOptions& options)
   }
 }
 
+Part TimeSplit::part_of_year(int64_t year) const {
+  if (is_inside(year, options_.train_years)) return Part::kTrain;
+  if (is_inside(year, options_.validation_years)) return Part::kValidation;
+  return is_inside(year, options_.test_years) ? Part::kTest : Part::kNone;
+}
+
 bool TimeSplit::is_boundary_day(const Granule& granule) const {
   if (granule.date % 1000 != 1) return false;
   const int64_t before = granule.year() - 1;
-  const auto part_of_year = [&](int64_t year) {
-    if (is_inside(year, options_.train_years)) return Part::kTrain;
-    if (is_inside(year, options_.validation_years)) return Part::kValidation;
-    return is_inside(year, options_.test_years) ? Part::kTest : Part::kNone;
-  };
   return part_of_year(before) != Part::kNone &&
          part_of_year(before) != part_of_year(granule.year());
 }
 
 Part TimeSplit::part_by_time(const Granule& granule) const {
-  if (options_.by == "years") {
-    if (is_boundary_day(granule)) return Part::kNone;
-    if (is_inside(granule.year(), options_.train_years)) return Part::kTrain;
-    if (is_inside(granule.year(), options_.validation_years)) return Part::kValidation;
-    return is_inside(granule.year(), options_.test_years) ? Part::kTest : Part::kNone;
-  }
-  std::string text =
-      fmt::format("{}:{}/{}", options_.salt, platform_name(granule.platform), granule.day_text());
+  if (options_.by == "years") return part_of_year(granule.year());
+  std::string text = fmt::format("{}:{}", options_.salt, granule.day_text());
   if (options_.by == "granules") text += fmt::format("/{:04}", granule.start);
   const double share = share_of(text);
   if (share < options_.test_share) return Part::kTest;
   return share < options_.test_share + options_.validation_share ? Part::kValidation : Part::kTrain;
+}
+
+bool TimeSplit::is_held_out(const Granule& granule) const {
+  const Part part = part_by_time(granule);
+  return part == Part::kValidation || part == Part::kTest;
 }
 
 Part TimeSplit::part_of(const Granule& granule) const {
@@ -149,6 +149,7 @@ Part TimeSplit::part_of(const Granule& granule) const {
       return Part::kNone;
     }
   }
+  if (options_.by == "years" && is_boundary_day(granule)) return Part::kNone;
   const Part part = part_by_time(granule);
   const auto& platforms = part == Part::kTest ? test_platforms_ : train_platforms_;
   return is_among(granule.platform, platforms) ? part : Part::kNone;

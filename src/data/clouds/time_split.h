@@ -12,9 +12,10 @@
 namespace swath::data::clouds {
 
 struct TimeSplitOptions {
-  // years: those below. days: each day of a platform goes to the part that the SHA-256 of
-  // "<salt>:<platform>/<yyyy-mm-dd>" says, for sets of less than some years. granules: the same
-  // with the granule's time, for sets of a few days, of which neighbours may share a storm.
+  // years: those below. days: each day goes to the part that the SHA-256 of "<salt>:<yyyy-mm-dd>"
+  // says, for sets of less than some years; both platforms pass the same weather within hours.
+  // granules: the same with the granule's time, for sets of a few days, of which neighbours may
+  // share a storm.
   std::string by = "years";
   std::vector<int64_t> train_years = {2000, 2017};  // first and last
   std::vector<int64_t> validation_years = {2018, 2019};
@@ -43,6 +44,9 @@ class TimeSplit {
   // By years, the first day of a part that follows another at once is left out (kNone), so that no
   // weather system is on both sides.
   Part part_of(const Granule& granule) const;
+  // Whether pretraining must not see the granule: it is of the time of validation or test, whatever
+  // its platform and whether or not it is left out of the parts.
+  bool is_held_out(const Granule& granule) const;
 
  private:
   struct Exclusion {
@@ -50,6 +54,7 @@ class TimeSplit {
     std::string first;  // yyyy-mm-dd: such texts order like days
     std::string last;
   };
+  Part part_of_year(int64_t year) const;
   Part part_by_time(const Granule& granule) const;
   bool is_boundary_day(const Granule& granule) const;
 

@@ -35,6 +35,19 @@ TEST(TimeSplit, LeavesExcludedDaysOut) {
   EXPECT_EQ(split.part_of(day(Platform::kTerra, 2021, 12, 10)), Part::kTest);
 }
 
+// Pretraining must not see the weather of the test, through whichever instrument.
+TEST(TimeSplit, HeldOutIsTheTimeWhoeverIsLeftOut) {
+  TimeSplitOptions options;
+  options.train_platforms = {"terra"};
+  options.test_platforms = {"aqua"};
+  const TimeSplit split(options);
+  EXPECT_TRUE(split.is_held_out(day(Platform::kTerra, 2020, 2, 1)));   // no part
+  EXPECT_TRUE(split.is_held_out(day(Platform::kAqua, 2021, 12, 20)));  // excluded
+  EXPECT_TRUE(split.is_held_out(day(Platform::kTerra, 2018, 1, 1)));   // a boundary day
+  EXPECT_FALSE(split.is_held_out(day(Platform::kAqua, 2010, 1, 1)));
+  EXPECT_FALSE(split.is_held_out(day(Platform::kTerra, 2023, 1, 1)));
+}
+
 TEST(TimeSplit, TransferTrainsOnOnePlatformAndTestsOnTheOther) {
   TimeSplitOptions options;
   options.train_platforms = {"terra"};
@@ -57,7 +70,9 @@ TEST(TimeSplit, DaysStayTogetherAndSharesAreMet) {
   for (int d = 1; d <= 365; ++d) {
     const Granule morning = {Platform::kTerra, 2010000 + d, 10};
     const Granule evening = {Platform::kTerra, 2010000 + d, 2355};
+    const Granule other_platform = {Platform::kAqua, 2010000 + d, 1330};
     EXPECT_EQ(split.part_of(morning), split.part_of(evening)) << d;
+    EXPECT_EQ(split.part_of(morning), split.part_of(other_platform)) << d;
     ++days[split.part_of(morning)];
     if (split.part_of(morning) != other.part_of(morning)) ++differences;
   }
@@ -90,6 +105,8 @@ TEST(TimeSplit, RefusesContradictions) {
   EXPECT_CONTAINS(message_of<UsageError>([&] { TimeSplit{options}; }), "`landsat`");
   options = {};
   options.exclude = {"aqua:2021-12-10"};
+  EXPECT_CONTAINS(message_of<UsageError>([&] { TimeSplit{options}; }), "excludes no days");
+  options.exclude = {"aqua:2021-12-31:2021-12-10"};
   EXPECT_CONTAINS(message_of<UsageError>([&] { TimeSplit{options}; }), "excludes no days");
   options = {};
   options.by = "days";

@@ -141,10 +141,10 @@ void ChipCutter::count_codes(const std::vector<std::string>& bands, GranuleRepor
   }
 }
 
-// A detector is a stripe when its rows differ from their neighbours of the same scan, over all
-// scans, by more than chance (four standard errors) and by more than a hundredth of the band's
-// signal.
-void ChipCutter::find_stripes(const std::vector<std::string>& bands, GranuleReport* report) const {
+// A detector is a stripe when its rows differ from their neighbours, over all scans, by more than
+// chance (four standard errors) and by more than a hundredth of the band's signal.
+void ChipCutter::find_stripes(const std::vector<std::string>& bands,
+                              const std::vector<BandScales>& scales, GranuleReport* report) const {
   const int64_t scans = rows_ / kRowsPerScan;
   for (size_t band = 0; band < bands.size(); ++band) {
     std::vector<double> mean(static_cast<size_t>(rows_), kNoValue);
@@ -160,13 +160,15 @@ void ChipCutter::find_stripes(const std::vector<std::string>& bands, GranuleRepo
       ++known;
     }
     if (known == 0) continue;
-    const double least = 0.01 * total / static_cast<double>(known);
-    for (int64_t detector = 1; detector + 1 < kRowsPerScan; ++detector) {
+    const double signal = total / static_cast<double>(known) - scales[band].radiance_offset;
+    const double least = 0.01 * std::abs(signal);
+    for (int64_t detector = 0; detector < kRowsPerScan; ++detector) {
       double sum = 0;
       double squares = 0;
       int64_t count = 0;
       for (int64_t scan = 0; scan < scans; ++scan) {
         const auto row = static_cast<size_t>(scan * kRowsPerScan + detector);
+        if (row == 0 || row + 1 == mean.size()) continue;
         const double difference = mean[row] - 0.5 * (mean[row - 1] + mean[row + 1]);
         if (std::isnan(difference)) continue;
         sum += difference;
@@ -222,19 +224,33 @@ GranuleReport ChipCutter::cut(const GranuleFiles& files,
     out.push_back(plane.data());
   }
   granule.read_bands(bands, out);
+  if (options_.max_uncertainty < kWorstUncertainty) {
+    granule.mark_uncertain(bands, options_.max_uncertainty, out);
+  }
   times_ = granule.file().times();
   std::optional<Geolocation> geolocation;
   std::vector<int8_t> mask;
-  try {
-    geolocation = files.geolocation.empty()
-                      ? Geolocation::from_level_1b(granule.file(), rows_, columns_)
-                      : Geolocation::from_mod03(Hdf4File(files.geolocation), rows_, columns_);
-    if (!files.mask.empty()) mask = read_cloud_mask(Hdf4File(files.mask), rows_, columns_);
-  } catch (const BadGranule&) {
-    throw;
-  } catch (const BadSample& error) {
-    throw BadGranule(files.geolocation.empty() && files.mask.empty() ? "missing_data_set" : "pair",
-                     error.message(), error.hint());
+  const auto counted_as = [](const char* reason, const auto& read) {
+    try {
+      return read();
+    } catch (const BadGranule&) {
+      throw;
+    } catch (const BadSample& error) {
+      throw BadGranule(reason, error.message(), error.hint());
+    }
+  };
+  if (files.geolocation.empty()) {
+    geolocation = counted_as("missing_data_set", [&] {
+      return Geolocation::from_level_1b(granule.file(), rows_, columns_);
+    });
+  } else {
+    geolocation = counted_as("pair", [&] {
+      return Geolocation::from_mod03(Hdf4File(files.geolocation), rows_, columns_);
+    });
+  }
+  if (!files.mask.empty()) {
+    mask =
+        counted_as("pair", [&] { return read_cloud_mask(Hdf4File(files.mask), rows_, columns_); });
   }
   if (mask.empty() && options_.needs_masks()) {
     throw BadGranule("pair",
@@ -246,7 +262,7 @@ GranuleReport ChipCutter::cut(const GranuleFiles& files,
   report.has_mask = !mask.empty();
   report.has_exact_geolocation = geolocation->is_exact();
   count_codes(bands, &report);
-  find_stripes(bands, &report);
+  find_stripes(bands, scales, &report);
   for (const std::string& band : bands) {
     const auto found = report.codes.find(band);
     if (found == report.codes.end() || found->second.size() != 1 ||

@@ -69,7 +69,8 @@ class ChipCutter {
  private:
   void check_pairs(const GranuleFiles& files, const Granule& granule) const;
   void count_codes(const std::vector<std::string>& bands, GranuleReport* report) const;
-  void find_stripes(const std::vector<std::string>& bands, GranuleReport* report) const;
+  void find_stripes(const std::vector<std::string>& bands, const std::vector<BandScales>& scales,
+                    GranuleReport* report) const;
 
   ChipOptions options_;
   std::vector<CodePolicy> policies_;  // of counts from kLargestCount + 1 on

@@ -25,6 +25,7 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "data/modis/granule_table.h"
+#include "data/modis/product_files.h"
 #include "data/modis/quick_look.h"
 #include "data/parallel.h"
 #include "data/shard_set.h"
@@ -60,46 +61,6 @@ struct Job {
   }
 };
 
-// The product's file for each granule, by "Terra A2012123.1035".
-using FilesByGranule = std::map<std::string, fs::path>;
-
-std::string key_of(const GranuleName& name) {
-  return fmt::format("{} {}", platform_name(name.platform), name.time_text());
-}
-
-void add_file(const fs::path& path, const std::string& key, FilesByGranule* files) {
-  const auto [place, is_new] = files->emplace(key, path);
-  if (is_new || fs::equivalent(place->second, path)) return;
-  throw UsageError(fmt::format("chips: {} and {} are of one granule ({}).", place->second.string(),
-                               path.string(), key),
-                   "keep one of them: the same pixels must not come twice.");
-}
-
-// Files of the products whose names begin so after MOD or MYD.
-FilesByGranule find_products(const fs::path& root, const std::vector<std::string>& products) {
-  FilesByGranule files;
-  const auto look_at = [&](const fs::path& path) {
-    if (path.extension() != ".hdf") return;
-    const auto name = parse_granule_name(path.filename().string());
-    if (!name) return;
-    const std::string product = name->product.substr(3);
-    if (std::find(products.begin(), products.end(), product) == products.end()) return;
-    add_file(path, key_of(*name), &files);
-  };
-  if (fs::is_regular_file(root)) {
-    look_at(root);
-    return files;
-  }
-  if (!fs::is_directory(root)) {
-    throw UsageError(fmt::format("chips: there is no folder {}.", root.string()),
-                     "name the folder of the granules with --root.");
-  }
-  for (const auto& entry : fs::recursive_directory_iterator(root)) {
-    if (entry.is_regular_file()) look_at(entry.path());
-  }
-  return files;
-}
-
 std::string fingerprint_of(const ChipJobOptions& options,
                            const std::vector<GranuleFiles>& granules) {
   ChipJobOptions what = options;
@@ -116,6 +77,11 @@ std::string fingerprint_of(const ChipJobOptions& options,
     }
   }
   return sha256_hex(text);
+}
+
+// Names and messages may hold bytes of files that are no UTF-8.
+std::string text_of(const Json& json) {
+  return json.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 
 // The note of a finished group, if it is there and its shard is what it says.
@@ -184,6 +150,10 @@ void make_group(const Job& job, int64_t group, ChipCutter& cutter) {
       report.name = files.level_1b.filename().string();
       report.problem = error.reason();
       report.message = error.message();
+    } catch (const std::bad_alloc&) {
+      throw Error(fmt::format("chips: no memory for {}.", files.level_1b.string()),
+                  "give it more memory or fewer --processes; a damaged file may also ask for sizes "
+                  "that it does not have.");
     }
     granules.push_back(report.to_json());
   }
@@ -195,7 +165,7 @@ void make_group(const Job& job, int64_t group, ChipCutter& cutter) {
     note["bytes"] = fs::file_size(job.places.shard(group));
     note["sha256"] = sha256_hex_of_file(job.places.shard(group));
   }
-  write_file_atomically(job.places.note(group), note.dump() + "\n");
+  write_file_atomically(job.places.note(group), text_of(note) + "\n");
 }
 
 // What the processes of a rank share: the next group to take, and how many are done.
@@ -339,7 +309,8 @@ void prepare_output(const Job& job, const LaunchEnvironment& environment) {
     fs::remove_all(places.output / kQuickLookFolder);
     fs::remove_all(places.notes());
   }
-  if (fs::exists(places.output) && !fs::exists(places.notes()) && !fs::is_empty(places.output)) {
+  // The notes are looked for last: another rank may make them between two looks.
+  if (fs::exists(places.output) && !fs::is_empty(places.output) && !fs::exists(places.notes())) {
     throw UsageError(
         fmt::format("chips: output {} is not empty and holds no chips.", places.output.string()),
         "choose another output.");
@@ -354,11 +325,9 @@ void prepare_output(const Job& job, const LaunchEnvironment& environment) {
                      "choose another output, or begin anew with --overwrite (one process).");
   }
   ChipJobOptions options = job.options;
-  write_file_atomically(
-      places.job(),
-      Json{{"fingerprint", job.fingerprint}, {"options", make_field_table(options).to_toml()}}.dump(
-          1) +
-          "\n");
+  write_file_atomically(places.job(), text_of({{"fingerprint", job.fingerprint},
+                                               {"options", make_field_table(options).to_toml()}}) +
+                                          "\n");
 }
 
 // What killed processes of this rank were writing.
@@ -516,7 +485,8 @@ void ChipJobOptions::describe(FieldTable& fields) {
 
 std::vector<GranuleFiles> find_granules(const ChipJobOptions& options) {
   const fs::path root(options.root);
-  const fs::path beside = fs::is_regular_file(root) ? root.parent_path() : root;
+  fs::path beside = fs::is_regular_file(root) ? root.parent_path() : root;
+  if (beside.empty()) beside = ".";
   const auto folder = [&](const std::string& name) {
     return name.empty() ? beside : fs::path(name);
   };
@@ -528,6 +498,12 @@ std::vector<GranuleFiles> find_granules(const ChipJobOptions& options) {
   const FilesByGranule mod06 = find_products(folder(options.masks), {"06_L2"});
   const FilesByGranule mod35 = find_products(folder(options.masks), {"35_L2"});
   const FilesByGranule mod03 = find_products(folder(options.geolocation), {"03"});
+  const std::vector<BandSlot> slots = options.chips.slots();
+  const bool has_aqua = level_1b.begin()->first.starts_with(platform_name(Platform::kAqua));
+  if (has_aqua && std::any_of(slots.begin(), slots.end(),
+                              [](const BandSlot& slot) { return slot.aqua == "6"; })) {
+    log_warning("chips: most detectors of Aqua's band 6 are dead; `6/5` takes its band 5 instead.");
+  }
   std::vector<GranuleFiles> granules;
   for (const auto& [key, path] : level_1b) {
     GranuleFiles files;

@@ -15,7 +15,7 @@ const std::vector<std::string>& code_names() {
   static const std::vector<std::string> names = {
       "fill",          "missing",     "saturated",          "no_zero_point",   "dead_detector",
       "below_range",   "above_range", "aggregation_failed", "sector_rotation", "not_calibrated",
-      "dead_subframe", "electronics", "reserved",           "door_closed"};
+      "dead_subframe", "electronics", "reserved",           "door_closed",     "uncertain"};
   return names;
 }
 
@@ -46,6 +46,13 @@ void ChipOptions::describe(FieldTable& fields) {
            "least share of pixels that have all bands, where some may be missing")
       .at_least(0)
       .at_most(1);
+  fields
+      .add(
+          "max_uncertainty", &max_uncertainty,
+          "values whose uncertainty index (0 to 15) is above it count as the code `uncertain`; 15: "
+          "indexes are not read; 14 leaves out what the product calls unusable")
+      .at_least(0)
+      .at_most(15);
   fields
       .add("time", &time,
            "scans to use: day, night, any, or auto: day where a band is reflective, else any")

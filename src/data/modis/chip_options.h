@@ -26,6 +26,7 @@ struct ChipOptions {
   std::string invalid = "drop";
   std::vector<std::string> codes;  // "saturated=clamp": other policies for single codes
   double min_valid_share = 0.5;    // of pixels that have all bands
+  int64_t max_uncertainty = 15;    // of the product's index; 15: indexes are not read
   std::string time = "auto";
   double max_sun_zenith = 180;
   double max_view_zenith = 90;

@@ -82,6 +82,8 @@ const char* count_code_name(uint16_t count) {
       return "dead_subframe";
     case 65524:
       return "electronics";
+    case kUncertain:
+      return "uncertain";
     default:
       return count > 65500 ? "reserved" : "door_closed";
   }
@@ -269,7 +271,14 @@ void Granule::find_bands() {
                                              columns_, rows_));
     }
   }
-  if (file_.has_array(kBand26Array) && file_.array(kBand26Array).shape.size() == 2) {
+  if (file_.has_array(kBand26Array)) {
+    const ArrayInfo& info = file_.array(kBand26Array);
+    if (info.type != NumberType::kUint16 || info.shape != std::vector<int64_t>{rows_, columns_}) {
+      throw BadGranule("layout",
+                       fmt::format("{}: `{}` is {} of {} pixels; others have {} x {}.",
+                                   path().string(), kBand26Array, number_type_name(info.type),
+                                   fmt::join(info.shape, " x "), rows_, columns_));
+    }
     places_["26"] = {kBand26Array, 0};
   }
   if (rows_ < kRowsPerScan || rows_ % kRowsPerScan != 0 || columns_ < 1) {
@@ -350,6 +359,34 @@ void Granule::read_bands(const std::vector<std::string>& bands,
     }
   } catch (const BadSample& error) {
     throw BadGranule("unreadable", error.message(), error.hint());
+  }
+}
+
+void Granule::mark_uncertain(const std::vector<std::string>& bands, int64_t most,
+                             const std::vector<uint16_t*>& counts) const {
+  const auto pixels = static_cast<size_t>(rows_ * columns_);
+  std::map<std::string, std::vector<uint8_t>> indexes;
+  for (size_t band = 0; band < bands.size(); ++band) {
+    const Place& place = place_of(bands[band]);
+    const std::string name = place.array + "_Uncert_Indexes";
+    if (!file_.has_array(name) || file_.array(name).type != NumberType::kUint8 ||
+        file_.array(name).shape != file_.array(place.array).shape) {
+      throw BadGranule("missing_data_set",
+                       fmt::format("{}: has no uint8 `{}` of the shape of `{}`.", path().string(),
+                                   name, place.array),
+                       "read it without uncertainties: max_uncertainty=15.");
+    }
+    std::vector<uint8_t>& of_array = indexes[name];
+    try {
+      if (of_array.empty()) of_array = file_.read<uint8_t>(name);
+    } catch (const BadSample& error) {
+      throw BadGranule("unreadable", error.message(), error.hint());
+    }
+    const uint8_t* index = of_array.data() + static_cast<size_t>(place.plane) * pixels;
+    for (size_t i = 0; i < pixels; ++i) {
+      uint16_t& count = counts[band][i];
+      if (count <= kLargestCount && (index[i] & kWorstUncertainty) > most) count = kUncertain;
+    }
   }
 }
 

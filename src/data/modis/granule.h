@@ -25,6 +25,10 @@ inline constexpr uint16_t kSaturated = 65533;
 inline constexpr uint16_t kAboveRange = 65529;
 inline constexpr uint16_t kAggregationFailed = 65528;  // also: saturated at 250 m, bands 1 and 2
 inline constexpr uint16_t kLargestCount = 32767;
+// Ours, out of the range that the product reserves: the value's uncertainty index is too high.
+inline constexpr uint16_t kUncertain = 65501;
+// The highest uncertainty index: the value is not usable.
+inline constexpr int64_t kWorstUncertainty = 15;
 
 // "fill", "missing", "saturated" ...; "door_closed" for counts with the top bit flipped; "valid".
 const char* count_code_name(uint16_t count);
@@ -97,6 +101,10 @@ class Granule {
   BandScales scales(const std::string& band) const;
   // Counts of the bands, rows * columns each, to the memory at `out[i]`.
   void read_bands(const std::vector<std::string>& bands, const std::vector<uint16_t*>& out) const;
+  // Turns counts of the bands, as read_bands gives them, into kUncertain where their uncertainty
+  // index (0 to 15) is above `most`.
+  void mark_uncertain(const std::vector<std::string>& bands, int64_t most,
+                      const std::vector<uint16_t*>& counts) const;
 
  private:
   struct Place {

@@ -1,5 +1,6 @@
 #include "data/modis/granule.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -91,7 +92,8 @@ TEST(Granule, ReservedCountsAreNamed) {
   EXPECT_STREQ(count_code_name(32767), "valid");
   EXPECT_STREQ(count_code_name(32768), "door_closed");
   EXPECT_STREQ(count_code_name(65500), "door_closed");
-  EXPECT_STREQ(count_code_name(65501), "reserved");
+  EXPECT_STREQ(count_code_name(65501), "uncertain");
+  EXPECT_STREQ(count_code_name(65502), "reserved");
   EXPECT_STREQ(count_code_name(65523), "reserved");
   EXPECT_STREQ(count_code_name(65528), "aggregation_failed");
   EXPECT_STREQ(count_code_name(65531), "dead_detector");
@@ -110,6 +112,30 @@ TEST(Granule, SyntheticFaultsAreWhereTheyBelong) {
   EXPECT_EQ(at(20, 10), kFill);   // the missing scan
   EXPECT_EQ(at(10, 149), 65534);  // the piece of a scan
   EXPECT_LE(at(0, 10), kLargestCount);
+}
+
+TEST(Granule, UncertainValuesBecomeACodeOfTheirOwn) {
+  const TemporaryDirectory root;
+  const Granule granule(write_synthetic_granule(root.path(), small()).level_1b);
+  const std::vector<std::string> bands = {"7", "31", "26"};
+  std::vector<std::vector<uint16_t>> counts;
+  for (const std::string& band : bands) counts.push_back(band_of(granule, band));
+  const auto marked = [&](int64_t most) {
+    auto copies = counts;
+    std::vector<uint16_t*> out;
+    for (auto& copy : copies) out.push_back(copy.data());
+    granule.mark_uncertain(bands, most, out);
+    return copies;
+  };
+  // The indexes are 1 where there is a value.
+  EXPECT_EQ(marked(1), counts);
+  const auto all = marked(0);
+  for (size_t band = 0; band < bands.size(); ++band) {
+    for (size_t i = 0; i < counts[band].size(); ++i) {
+      const bool has_value = counts[band][i] <= kLargestCount;
+      ASSERT_EQ(all[band][i], has_value ? kUncertain : counts[band][i]) << bands[band] << " " << i;
+    }
+  }
 }
 
 TEST(Granule, NightHasEmissiveBandsAndBand26Only) {
@@ -236,6 +262,22 @@ TEST(Granule, MissingAndMisshapenDataSetsAreNamed) {
         "OBJECT = SHORTNAME\n NUM_VAL = 1\n VALUE = \"MOD021KM\"\nEND_OBJECT = SHORTNAME\n");
     return root / name;
   };
+  const auto with_band_26 = [&](const std::string& name, int64_t rows) {
+    Hdf4Writer writer(root / name);
+    writer.add_array("EV_1KM_Emissive", NumberType::kUint16, {1, 20, 4},
+                     {"bands", "rows", "columns"}, std::vector<uint16_t>(80, 7), 0);
+    writer.add_text("EV_1KM_Emissive", "band_names", "31");
+    writer.add_array("EV_Band26", NumberType::kUint16, {rows, 4}, {"rows_26", "columns"},
+                     std::vector<uint16_t>(static_cast<size_t>(rows * 4), 7), 0);
+    writer.add_text(
+        "", "CoreMetadata.0",
+        "OBJECT = SHORTNAME\n NUM_VAL = 1\n VALUE = \"MOD021KM\"\nEND_OBJECT = SHORTNAME\n");
+    return root / name;
+  };
+  for (const int64_t rows : {10, 30}) {
+    EXPECT_EQ(reason_of(with_band_26(fmt::format("MOD021KM.A2012123.10{}.061.26.hdf", rows), rows)),
+              "layout");
+  }
   const std::string good = "MOD021KM.A2012123.1035.061.small.hdf";
   // The specification's spelling has spaces, real files have none.
   const Granule granule(write(good, "20, 31", 2));

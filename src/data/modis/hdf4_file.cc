@@ -367,6 +367,15 @@ void Hdf4File::read_whole(const std::string& name, void* out) const {
   }
 }
 
+std::vector<double> Hdf4File::read_numbers(const std::string& name) const {
+  const ArrayInfo& info = array(name);
+  int64_t count = 1;
+  for (const int64_t size : info.shape) count *= size;
+  std::vector<std::byte> bytes(static_cast<size_t>(count * number_bytes(info.type)));
+  read_whole(name, bytes.data());
+  return as_doubles(info.type, bytes.data(), count);
+}
+
 void Hdf4File::swap_plane(const Entry& entry, const std::byte* bytes, uint16_t* out) const {
   const auto rank = entry.info.shape.size();
   const int64_t count = entry.info.shape[rank - 2] * entry.info.shape[rank - 1];

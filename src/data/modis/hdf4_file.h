@@ -71,6 +71,8 @@ class Hdf4File {
     read_whole(name, values.data());
     return values;
   }
+  // The same for an array of any type of number.
+  std::vector<double> read_numbers(const std::string& name) const;
   // Planes of the first dimension of a uint16 array (a two-dimensional one is plane 0), each to
   // `out[i]`. Goes around the library where the bytes lie in the file in one piece, plain or
   // deflated: plain planes are read alone, and deflated ones with libdeflate, no further than the

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "data/image.h"
 #include "data/modis/granule.h"
 #include "data/modis/hdf4_writer.h"
 #include "data/modis/synthetic_bands.h"
@@ -39,13 +40,17 @@ Swath make_swath(const SyntheticGranuleOptions& options, double start) {
   swath.columns = options.columns;
   const auto size = static_cast<size_t>(swath.rows * swath.columns);
   swath.pixels.resize(size);
+  if (!options.positions.empty()) {
+    swath.geometry = geometry_of_positions(options.positions, swath.columns, start);
+  }
+  const bool is_invented = swath.geometry.empty();
   swath.geometry.resize(size);
   const SyntheticScene scene(options.seed);
   const SyntheticOrbit orbit(start, options.is_day, options.orbit_degrees);
   parallel_for(swath.rows, 0, [&](int64_t row) {
     for (int64_t column = 0; column < swath.columns; ++column) {
       const auto place = static_cast<size_t>(row * swath.columns + column);
-      swath.geometry[place] = orbit.at(row, column, swath.columns);
+      if (is_invented) swath.geometry[place] = orbit.at(row, column, swath.columns);
       swath.pixels[place] = scene.at(row, column, swath.geometry[place].latitude);
     }
   });
@@ -489,12 +494,22 @@ void write_mod06(const fs::path& path, const SyntheticGranuleOptions& options,
     }
     writer.add_array("Cloud_Phase_Infrared_1km", NumberType::kInt8, shape, dimensions, phases,
                      level);
-    writer.add_array("Synthetic_Cloud_Regime", NumberType::kUint8, shape, dimensions, regimes,
-                     level);
+    writer.add_array(kRegimeField, NumberType::kUint8, shape, dimensions, regimes, level);
     writer.add_text("", "CoreMetadata.0",
                     core_metadata(name, path.filename().string(), options.is_day));
     writer.add_text("", "Synthetic", kNotice);
   });
+}
+
+Image read_positions(const fs::path& path) {
+  Image image = decode_image(ImageSource::from_file(path));
+  if (image.type == PixelType::kFloat32 && image.bands == 2 && image.height % kRowsPerScan == 0) {
+    return image;
+  }
+  throw UsageError(fmt::format("synthesize: {} holds {} x {} values of {} bands.", path.string(),
+                               image.height, image.width, image.bands),
+                   "give float32 of (rows, columns, 2): latitude and longitude, in whole scans of "
+                   "ten rows.");
 }
 
 }  // namespace
@@ -504,6 +519,11 @@ SyntheticGranule write_synthetic_granule(const fs::path& folder,
   if (options.scans < 1 || options.columns < 10) {
     throw UsageError(fmt::format("synthetic granule: {} scans of {} columns are too few.",
                                  options.scans, options.columns));
+  }
+  const int64_t pixels = options.scans * kRowsPerScan * options.columns;
+  if (!options.positions.empty() && std::ssize(options.positions) != 2 * pixels) {
+    throw UsageError(fmt::format("synthetic granule: {} positions for {} pixels.",
+                                 options.positions.size() / 2, pixels));
   }
   GranuleName name;
   name.platform = options.platform;
@@ -563,6 +583,12 @@ void SyntheticSetOptions::describe(FieldTable& fields) {
   fields.add("granules", &granules, "of each platform").at_least(1);
   fields.add("scans", &scans, "of ten rows each; whole granules have 203").at_least(1);
   fields.add("columns", &columns, "of pixels; whole granules have 1354").at_least(10);
+  fields.add("positions", &positions,
+             "latitude and longitude of each pixel of a real swath, .npy of (rows, columns, 2) "
+             "float32: gives scans and columns; empty: an invented orbit");
+  fields.add("hour", &hour, "UTC, at which each day's first granule begins")
+      .at_least(0)
+      .at_most(23);
   fields.add("deflate_level", &deflate_level, "compression; 0: none").at_least(0).at_most(9);
   fields.add("seed", &seed, "of what is invented").at_least(0);
   fields.add("faults", &faults, "missing scans and dead detectors, as real files have them");
@@ -577,6 +603,8 @@ Json write_synthetic_granules(const SyntheticSetOptions& options) {
     throw UsageError(fmt::format("synthesize: output {} is not empty.", options.output),
                      "choose another output: invented granules must not lie among others.");
   }
+  Image positions;
+  if (!options.positions.empty()) positions = read_positions(options.positions);
   constexpr int64_t kOfADay = 6;
   constexpr double kFirstDegrees = -52;
   constexpr double kStepDegrees = 18.2;  // of an orbit in five minutes
@@ -587,11 +615,17 @@ Json write_synthetic_granules(const SyntheticSetOptions& options) {
       SyntheticGranuleOptions granule;
       granule.platform = platform;
       granule.day_of_year = static_cast<int>(1 + i / kOfADay * 7 % 365);
-      granule.hour = 10;
+      granule.hour = static_cast<int>(options.hour);
       granule.minute = static_cast<int>(i % kOfADay * 5);
       granule.orbit_degrees = kFirstDegrees + kStepDegrees * static_cast<double>(i % kOfADay);
       granule.scans = options.scans;
       granule.columns = options.columns;
+      if (!options.positions.empty()) {
+        granule.scans = positions.height / kRowsPerScan;
+        granule.columns = positions.width;
+        const float* values = positions.as<float>();
+        granule.positions.assign(values, values + 2 * positions.height * positions.width);
+      }
       granule.deflate_level = static_cast<int>(options.deflate_level);
       granule.has_faults = options.faults;
       granule.seed = static_cast<uint64_t>(options.seed * 100000 + 2 * i) +

@@ -28,6 +28,9 @@ struct SyntheticGranuleOptions {
   int64_t columns = 1354;
   bool is_day = true;
   double orbit_degrees = -25;  // along the orbit from the equator: negative is north by day
+  // Latitude and longitude of each pixel, scans * 10 rows of `columns`; empty: of an invented
+  // orbit.
+  std::vector<float> positions;
   uint64_t seed = 1;
   int deflate_level = 0;  // 0: not compressed
   // As real files have them: a scan that is missing, a piece of one, dead detectors (Terra's band
@@ -62,6 +65,8 @@ struct SyntheticSetOptions {
   int64_t granules = 4;  // of each platform: six of an orbit's day side, then those of the next day
   int64_t scans = 203;
   int64_t columns = 1354;
+  std::string positions;
+  int64_t hour = 10;
   int64_t deflate_level = 5;
   int64_t seed = 1;
   bool faults = true;

@@ -18,27 +18,39 @@ std::string date_text(const GranuleName& name) {
 std::string odl_object(const std::string& name, const std::string& value) {
   return fmt::format(
       "  OBJECT                 = {0}\n    NUM_VAL              = 1\n    VALUE                = "
-      "\"{1}\"\n  END_OBJECT             = {0}\n\n",
+      "{1}\n  END_OBJECT             = {0}\n\n",
       name, value);
+}
+
+std::string odl_text(const std::string& name, const std::string& value) {
+  return odl_object(name, '"' + value + '"');
+}
+
+std::string odl_group(const std::string& name, const std::string& body) {
+  return fmt::format("  GROUP                  = {0}\n\n{1}  END_GROUP              = {0}\n\n",
+                     name, body);
 }
 
 }  // namespace
 
+// Groups and objects as in the real files, as far as their readers look at them.
 std::string core_metadata(const GranuleName& name, const std::string& file, bool is_day) {
   const std::string date = date_text(name);
   const std::string begin = fmt::format("{:02}:{:02}:00.000000", name.hour, name.minute);
   std::string text = "GROUP                  = INVENTORYMETADATA\n  GROUPTYPE = MASTERGROUP\n\n";
-  text += odl_object("LOCALGRANULEID", file);
-  text += odl_object("DAYNIGHTFLAG", is_day ? "Day" : "Night");
-  text += odl_object("SHORTNAME", name.product);
-  text += odl_object("VERSIONID", "61");
-  text += odl_object("RANGEBEGINNINGDATE", date);
-  text += odl_object("RANGEBEGINNINGTIME", begin);
-  text += odl_object("RANGEENDINGDATE", date);
-  text += odl_object("RANGEENDINGTIME", begin);
-  text += odl_object("ASSOCIATEDPLATFORMSHORTNAME", platform_name(name.platform));
-  text += odl_object("ASSOCIATEDINSTRUMENTSHORTNAME", "MODIS");
-  text += odl_object("PROCESSINGNOTE", kNotice);
+  text += odl_group("ECSDATAGRANULE", odl_text("LOCALGRANULEID", file) +
+                                          odl_text("DAYNIGHTFLAG", is_day ? "Day" : "Night") +
+                                          odl_text("PROCESSINGNOTE", kNotice));
+  text += odl_group("COLLECTIONDESCRIPTIONCLASS",
+                    odl_object("VERSIONID", "61") + odl_text("SHORTNAME", name.product));
+  text +=
+      odl_group("RANGEDATETIME",
+                odl_text("RANGEENDINGDATE", date) + odl_text("RANGEENDINGTIME", begin) +
+                    odl_text("RANGEBEGINNINGDATE", date) + odl_text("RANGEBEGINNINGTIME", begin));
+  text += odl_group("ASSOCIATEDPLATFORMINSTRUMENTSENSOR",
+                    odl_text("ASSOCIATEDSENSORSHORTNAME", "MODIS") +
+                        odl_text("ASSOCIATEDPLATFORMSHORTNAME", platform_name(name.platform)) +
+                        odl_text("ASSOCIATEDINSTRUMENTSHORTNAME", "MODIS"));
   return text + "END_GROUP              = INVENTORYMETADATA\nEND\n";
 }
 

@@ -171,6 +171,57 @@ double scene_temperature(const ScenePixel& pixel, double wavelength_um, double v
   return through * below + (1 - through) * std::min(gas_kelvin, below);
 }
 
+namespace {
+
+Vector scaled(const Vector& vector, double factor) {
+  return {vector[0] * factor, vector[1] * factor, vector[2] * factor};
+}
+
+double length_of(const Vector& vector) { return std::hypot(vector[0], vector[1], vector[2]); }
+
+// Unit vectors from the Earth's centre to the pixel, and from the pixel to the instrument; `now` in
+// seconds since 1970.
+PixelGeometry angles_at(const Vector& ground, const Vector& to_instrument, double now) {
+  PixelGeometry geometry;
+  const auto [latitude, longitude] = position_of(ground);
+  geometry.latitude = latitude;
+  geometry.longitude = longitude;
+
+  // Local axes: east, north, up.
+  const double phi = latitude * kDegree;
+  const double lambda = longitude * kDegree;
+  const Vector east = {-std::sin(lambda), std::cos(lambda), 0};
+  const Vector north = {-std::sin(phi) * std::cos(lambda), -std::sin(phi) * std::sin(lambda),
+                        std::cos(phi)};
+  const auto angles_of = [&](const Vector& to) {
+    double e = 0;
+    double n = 0;
+    double u = 0;
+    for (size_t i = 0; i < 3; ++i) {
+      e += to[i] * east[i];
+      n += to[i] * north[i];
+      u += to[i] * ground[i];
+    }
+    return std::array<double, 2>{std::acos(std::clamp(u, -1.0, 1.0)) / kDegree,
+                                 std::atan2(e, n) / kDegree};
+  };
+  const auto view = angles_of(to_instrument);
+  geometry.view_zenith = view[0];
+  geometry.view_azimuth = view[1];
+  // The sun: its declination by the day of the year, its hour angle by the time.
+  const double day = std::fmod(now / kDaySeconds, 365.2422);
+  const double declination =
+      -23.44 * kDegree * std::cos(2 * std::numbers::pi * (day + 10) / 365.2422);
+  const double noon = (12 - std::fmod(now, kDaySeconds) / 3600) * 15 * kDegree;
+  const auto sun = angles_of({std::cos(declination) * std::cos(noon),
+                              std::cos(declination) * std::sin(noon), std::sin(declination)});
+  geometry.sun_zenith = sun[0];
+  geometry.sun_azimuth = sun[1];
+  return geometry;
+}
+
+}  // namespace
+
 SyntheticOrbit::SyntheticOrbit(double start, bool is_day, double phase) : start_(start) {
   // Descending by day, as Terra: half past ten, local time of the node.
   phase_ = is_day ? 180 + phase : phase;
@@ -213,42 +264,32 @@ PixelGeometry SyntheticOrbit::at(int64_t row, int64_t column, int64_t columns) c
       std::sqrt(std::max(0.0, kEarthKm * kEarthKm - radius * radius * (1 - down * down)));
   Vector ground{};
   for (size_t i = 0; i < 3; ++i) ground[i] = (radius * up[i] + range * look[i]) / kEarthKm;
-  PixelGeometry geometry;
-  const auto [latitude, longitude] = position_of(ground);
-  geometry.latitude = latitude;
-  geometry.longitude = longitude;
+  return angles_at(ground, {-look[0], -look[1], -look[2]}, start_ + seconds);
+}
 
-  // Local axes: east, north, up.
-  const double phi = latitude * kDegree;
-  const double lambda = longitude * kDegree;
-  const Vector east = {-std::sin(lambda), std::cos(lambda), 0};
-  const Vector north = {-std::sin(phi) * std::cos(lambda), -std::sin(phi) * std::sin(lambda),
-                        std::cos(phi)};
-  const auto angles_of = [&](const Vector& to) {
-    double e = 0;
-    double n = 0;
-    double u = 0;
-    for (size_t i = 0; i < 3; ++i) {
-      e += to[i] * east[i];
-      n += to[i] * north[i];
-      u += to[i] * ground[i];
-    }
-    return std::array<double, 2>{std::acos(std::clamp(u, -1.0, 1.0)) / kDegree,
-                                 std::atan2(e, n) / kDegree};
+std::vector<PixelGeometry> geometry_of_positions(std::span<const float> positions, int64_t columns,
+                                                 double start) {
+  std::vector<PixelGeometry> geometry;
+  geometry.reserve(positions.size() / 2);
+  const auto ground_of = [&](int64_t pixel) {
+    const float* position = positions.data() + 2 * pixel;
+    return unit_of_position(position[0], position[1]);
   };
-  const auto view = angles_of({-look[0], -look[1], -look[2]});
-  geometry.view_zenith = view[0];
-  geometry.view_azimuth = view[1];
-  // The sun: its declination by the day of the year, its hour angle by the time.
-  const double now = start_ + seconds;
-  const double day = std::fmod(now / kDaySeconds, 365.2422);
-  const double declination =
-      -23.44 * kDegree * std::cos(2 * std::numbers::pi * (day + 10) / 365.2422);
-  const double noon = (12 - std::fmod(now, kDaySeconds) / 3600) * 15 * kDegree;
-  const auto sun = angles_of({std::cos(declination) * std::cos(noon),
-                              std::cos(declination) * std::sin(noon), std::sin(declination)});
-  geometry.sun_zenith = sun[0];
-  geometry.sun_azimuth = sun[1];
+  const auto rows = static_cast<int64_t>(positions.size()) / 2 / columns;
+  for (int64_t row = 0; row < rows; ++row) {
+    const double now = start + static_cast<double>(row / kRowsPerScan) * kScanSeconds;
+    const Vector left = ground_of(row * columns + (columns - 1) / 2);
+    const Vector right = ground_of(row * columns + columns / 2);
+    Vector below = {left[0] + right[0], left[1] + right[1], left[2] + right[2]};
+    below = scaled(below, 1 / length_of(below));
+    for (int64_t column = 0; column < columns; ++column) {
+      const Vector ground = ground_of(row * columns + column);
+      constexpr double kRadii = (kEarthKm + kAltitudeKm) / kEarthKm;
+      Vector up{};
+      for (size_t i = 0; i < 3; ++i) up[i] = kRadii * below[i] - ground[i];
+      geometry.push_back(angles_at(ground, scaled(up, 1 / length_of(up)), now));
+    }
+  }
   return geometry;
 }
 

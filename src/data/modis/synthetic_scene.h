@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "data/modis/geolocation.h"
@@ -22,6 +23,8 @@ enum class CloudRegime : uint8_t {
   kCirrus = 5,
 };
 inline constexpr int kCloudRegimes = 6;
+// The field of a synthetic granule's MOD06 file that holds them.
+inline constexpr const char* kRegimeField = "Synthetic_Cloud_Regime";
 const char* cloud_regime_name(CloudRegime regime);
 
 struct ScenePixel {
@@ -68,5 +71,10 @@ class SyntheticOrbit {
   double phase_;  // degrees along the orbit at the granule's start, from the ascending node
   double node_;   // longitude of the ascending node, degrees
 };
+
+// The same for pixels that are known to lie somewhere, such as those of a real swath: `positions`
+// are latitude and longitude of each, row by row; the instrument is above the middle of its row.
+std::vector<PixelGeometry> geometry_of_positions(std::span<const float> positions, int64_t columns,
+                                                 double start);
 
 }  // namespace swath::data::modis

@@ -1,0 +1,161 @@
+#include "data/modis/product_labels.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <map>
+
+#include "data/clouds/cloud_labels.h"
+#include "data/clouds/label_map.h"
+#include "data/clouds/label_netcdf.h"
+#include "data/modis/chip_job.h"
+#include "data/modis/hdf4_file.h"
+#include "data/modis/synthetic_granule.h"
+#include "data/test_files.h"
+
+namespace swath::data::modis {
+namespace {
+
+namespace fs = std::filesystem;
+using test::message_of;
+using test::TemporaryDirectory;
+
+constexpr int64_t kSize = 20;
+
+// A granule, its chips and the options that label them.
+struct Fixture {
+  Fixture() {
+    SyntheticGranuleOptions granule;
+    granule.scans = 12;
+    granule.columns = 400;
+    granule.has_faults = false;
+    files = write_synthetic_granule(root / "granules", granule);
+    ChipJobOptions chips;
+    chips.root = (root / "granules").string();
+    chips.output = (root / "chips").string();
+    chips.chips.size = kSize;
+    chips.chips.invalid = "clamp";
+    chips.processes = 1;
+    chips.quick_looks = false;
+    make_chips(chips, LaunchEnvironment());
+    options.data.root = chips.output;
+    options.products = chips.root;
+    options.field = kRegimeField;
+    options.output = (root / "labels").string();
+  }
+
+  // Pixels of the chip at `place` that have each value of the regimes.
+  std::map<int64_t, int64_t> counts_at(const clouds::ChipPlace& place) const {
+    std::map<int64_t, int64_t> counts;
+    for (int64_t y = place.row; y < place.row + kSize; ++y) {
+      for (int64_t x = place.column; x < place.column + kSize; ++x) {
+        ++counts[files.regimes[static_cast<size_t>(y * files.columns + x)]];
+      }
+    }
+    return counts;
+  }
+
+  TemporaryDirectory root;
+  SyntheticGranule files;
+  ProductLabelOptions options;
+};
+
+TEST(ProductLabels, AreWhatMostPixelsOfEachChipAre) {
+  Fixture fixture;
+  for (const char* form : {"table", "netcdf"}) {
+    if (std::string(form) == "netcdf" && !clouds::has_netcdf()) continue;
+    SCOPED_TRACE(form);
+    fixture.options.form = form;
+    fixture.options.output = (fixture.root / form).string();
+    const Json result = product_labels(fixture.options);
+    const clouds::CloudLabels labels = clouds::read_cloud_labels(fixture.options.output);
+    const auto chips = open_dataset(fixture.options.data);
+    ASSERT_GT(labels.size(), 30);
+    EXPECT_GT(result.at("classes"), 1);
+    EXPECT_EQ(result.at("labels"), labels.size());
+    EXPECT_EQ(labels.size() + result.at("unlabelled").at("mixed").get<int64_t>(), chips->size());
+    EXPECT_CONTAINS(labels.derived, "Synthetic_Cloud_Regime");
+    // Labels are in the order of the granule's chips; tables hold no rows and columns.
+    const std::vector<clouds::ChipPlace> places = clouds::chip_places(*chips);
+    int64_t next = 0;
+    for (const clouds::ChipPlace& place : places) {
+      int64_t most = 0;
+      int64_t value = -1;
+      for (const auto& [regime, count] : fixture.counts_at(place)) {
+        if (count > most) {
+          most = count;
+          value = regime;
+        }
+      }
+      if (2 * most < kSize * kSize) continue;
+      ASSERT_LT(next, labels.size());
+      EXPECT_EQ(labels.raw[static_cast<size_t>(next)], value);
+      ++next;
+    }
+    EXPECT_EQ(next, labels.size());
+    const clouds::LabelMap map = clouds::read_label_map("", fixture.options.output, form);
+    EXPECT_EQ(static_cast<int64_t>(map.class_names().size()), result.at("classes"));
+    for (const int64_t raw : labels.raw) {
+      EXPECT_EQ(map.class_names()[static_cast<size_t>(map.class_of(raw))],
+                cloud_regime_name(static_cast<CloudRegime>(raw)));
+    }
+  }
+}
+
+TEST(ProductLabels, PropertiesAreMeansOfTheCloudyPixels) {
+  Fixture fixture;
+  product_labels(fixture.options);
+  const clouds::CloudLabels labels = clouds::read_cloud_labels(fixture.options.output);
+  ASSERT_EQ(labels.property_names[4], "cloud_top_pressure_1km_mean");
+  const auto counts = Hdf4File(fixture.files.mod06).read<int16_t>("cloud_top_pressure_1km");
+  const auto places = clouds::chip_places(*open_dataset(fixture.options.data));
+  // The first chip with a label: fields are 0.1 hPa, -9999 where there is no cloud.
+  for (const clouds::ChipPlace& place : places) {
+    int64_t most = 0;
+    for (const auto& [regime, count] : fixture.counts_at(place)) most = std::max(most, count);
+    if (2 * most < kSize * kSize) continue;
+    double sum = 0;
+    int64_t cloudy = 0;
+    for (int64_t y = place.row; y < place.row + kSize; ++y) {
+      for (int64_t x = place.column; x < place.column + kSize; ++x) {
+        const int16_t count = counts[static_cast<size_t>(y * fixture.files.columns + x)];
+        if (count == -9999) continue;
+        sum += 0.1 * count;
+        ++cloudy;
+      }
+    }
+    const double found = labels.properties_of(0)[4];
+    if (cloudy == 0) {
+      EXPECT_TRUE(std::isnan(found));
+    } else {
+      EXPECT_NEAR(found, sum / static_cast<double>(cloudy), 1e-6);
+    }
+    return;
+  }
+  FAIL() << "no chip has a label";
+}
+
+TEST(ProductLabels, RefusesWhatDoesNotFit) {
+  Fixture fixture;
+  const auto message = [&](const ProductLabelOptions& options) {
+    return message_of<Error>([&] { product_labels(options); });
+  };
+  ProductLabelOptions changed = fixture.options;
+  changed.products = (fixture.root / "chips").string();
+  EXPECT_CONTAINS(message(changed), "without a MOD06 file");
+  changed = fixture.options;
+  changed.products = (fixture.root / "nowhere").string();
+  EXPECT_CONTAINS(message(changed), "nowhere");
+  changed = fixture.options;
+  changed.field = "Cloud_Mask_1km";
+  EXPECT_CONTAINS(message(changed), "3 dimensions");
+  changed.field = "Cloud_Mood";
+  EXPECT_CONTAINS(message(changed), "Cloud_Mood");
+  EXPECT_FALSE(fs::exists(fixture.options.output));
+  product_labels(fixture.options);
+  EXPECT_CONTAINS(message(fixture.options), "not empty");
+}
+
+}  // namespace
+}  // namespace swath::data::modis
