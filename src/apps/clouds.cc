@@ -1,7 +1,7 @@
 #include "eval/clouds.h"
+#include "core/tensor/torch.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <map>
 #include <optional>
@@ -9,9 +9,11 @@
 #include <unordered_set>
 
 #include "apps/commands.h"
+#include "apps/labelled_sets.h"
 #include "apps/trained_model.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/hash.h"
 #include "core/log.h"
 #include "core/tensor/device.h"
 #include "data/clouds/label_chips.h"
@@ -123,21 +125,31 @@ std::vector<eval::CloudTraining> open_trainings(const std::shared_ptr<const data
   for (const Json& list : lists.labels.at("lists")) {
     const std::string part = list.at("part");
     if (part != "train" && part != "train_fraction") continue;
-    trainings.push_back(
-        {list.at("fraction"), list.at("draw"), select(chips, lists, list.at("file"))});
+    eval::CloudTraining training{
+        list.at("fraction"), list.at("draw"), select(chips, lists, list.at("file")), {}};
+    std::map<data::clouds::Granule, int64_t> granules;
+    for (const data::clouds::ChipPlace& place : data::clouds::chip_places(*training.train)) {
+      training.groups.push_back(
+          granules.emplace(place.granule, static_cast<int64_t>(granules.size())).first->second);
+    }
+    trainings.push_back(std::move(training));
   }
   return trainings;
 }
 
 // How many of the test chips the encoder has seen in pretraining; null where its data was another
-// folder, of which nothing is known.
+// folder, or its lists are no longer those it was trained with.
 Json count_seen(const TrainedModel& trained, const std::string& test_root,
                 const data::Dataset& test) {
   const data::DatasetOptions& pretraining = trained.options.data;
   std::error_code missing;
   if (!fs::equivalent(pretraining.root, test_root, missing) || missing) return nullptr;
-  for (const std::string& list : {pretraining.list, pretraining.exclude_list}) {
-    if (!list.empty() && !fs::exists(list)) return nullptr;
+  const auto is_known = [](const std::string& list, const std::string& sha256) {
+    return list.empty() || (fs::exists(list) && sha256_hex_of_file(list) == sha256);
+  };
+  if (!is_known(pretraining.list, pretraining.list_sha256) ||
+      !is_known(pretraining.exclude_list, pretraining.exclude_list_sha256)) {
+    return nullptr;
   }
   std::unordered_set<std::string> names;
   const auto read_names = [&](const std::string& path) {
@@ -226,6 +238,10 @@ Outcome run_clouds(const CommandSyntax& syntax, const Words& words) {
   inputs.untrained = untrained.get();
   inputs.trainings = open_trainings(chips, lists);
   inputs.test = select(test_chips, test_lists, "test.txt");
+  // Chips are named after their granule and place: the same one has the same name anywhere.
+  for (const eval::CloudTraining& training : inputs.trainings) {
+    check_disjoint(*training.train, *inputs.test);
+  }
   inputs.groups = describe_test(*inputs.test, test_lists);
   inputs.normalization = trained.normalization();
   inputs.bands = trained.options.transform.bands;
@@ -246,6 +262,8 @@ Outcome run_clouds(const CommandSyntax& syntax, const Words& words) {
   const fs::path directory =
       make_output_directory(options.run.output, "clouds", arguments.overwrite);
   write_file_atomically(directory / "config.toml", fields.to_toml());
+  models::ModelOptions model = trained.options.model;
+  options.clouds.features.model_settings = make_field_table(model).to_toml();
   Json result = eval::run_clouds(inputs, options.clouds);
   result["checkpoint"] = trained.origin;
   result["dataset"] = options.data.root;

@@ -7,6 +7,7 @@
 #include "data/clouds/label_chips.h"
 #include "data/inspect.h"
 #ifdef SWATH_WITH_HDF4
+#include "data/modis/product_labels.h"
 #include "data/modis/synthetic_granule.h"
 #endif
 #include "data/pack.h"
@@ -16,7 +17,8 @@
 namespace swath::apps {
 namespace {
 
-constexpr const char* kActions = "split, label, derive-labels, pack, inspect, verify, synthesize";
+constexpr const char* kActions =
+    "split, label, product-labels, derive-labels, pack, inspect, verify, synthesize";
 
 // An action is an options struct, mostly with `data.root`, and a library function from it to JSON.
 template <class Options>
@@ -84,6 +86,12 @@ Outcome run_data(const CommandSyntax& syntax, const Words& words) {
     return outcome;
   }
 #ifdef SWATH_WITH_HDF4
+  if (action == "product-labels") {
+    return run_action<data::modis::ProductLabelOptions>(
+        describe("derive classes from a pixel field of the chips' MOD06 files",
+                 "swath data product-labels --root chips/ --products granules/ --output labels/"),
+        rest, data::modis::product_labels);
+  }
   if (action == "synthesize") {
     return run_action<data::modis::SyntheticSetOptions>(
         describe("write invented granules in the layout of MOD021KM, to try things with",

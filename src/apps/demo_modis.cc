@@ -20,7 +20,7 @@ struct ModisDemoOptions {
   std::string labels;
   std::string device = "auto";
   double minutes = 5;
-  int64_t granules = 12;
+  int64_t granules = 24;
   int64_t threads = 0;
   int64_t seed = 0;
 
@@ -62,6 +62,7 @@ Outcome run_demo_modis(const CommandSyntax& syntax, const Words& words) {
   if (arguments.help) return outcome;
   const fs::path directory =
       make_output_directory(options.output, "demo-modis", arguments.overwrite);
+  write_file_atomically(directory / "config.toml", fields.to_toml());
   const auto in = [&](const char* name) { return (directory / name).string(); };
   const Words machine = {"--device",  options.device,
                          "--threads", std::to_string(options.threads),
@@ -72,27 +73,26 @@ Outcome run_demo_modis(const CommandSyntax& syntax, const Words& words) {
   };
 
   // 1. Granules to chips.
-  if (options.root.empty()) {
+  const bool is_synthetic = options.root.empty();
+  if (is_synthetic) {
     options.root = in("granules");
     step("data", {"synthesize", "--platform", "terra", "--granules",
                   std::to_string(options.granules), "--output", options.root});
   }
   const Json chips = step("chips", {"--root", options.root, "--output", in("chips"), "--invalid",
-                                    "clamp", "--max_view_zenith", "60"});
+                                    "clamp", "--max_view_zenith", "60", "--skip_bad", "true"});
 
   // 2. Cloud classes of the chips, split so that no granule is on both sides.
   Words label = {"label", "--root",  in("chips"), "--split.by", "granules", "--fractions",
                  "0.1,1", "--draws", "1",         "--output",   in("lists")};
   if (options.labels.empty()) {
     options.labels = in("labels");
-    const Json derived =
-        step("data", {"derive-labels", "--root", in("chips"), "--output", options.labels});
-    std::string map = "raw,class\n";
-    for (int64_t raw = 1; raw <= derived.at("classes").get<int64_t>(); ++raw) {
-      map += fmt::format("{},derived_{}\n", raw, raw);
+    if (is_synthetic) {
+      step("data", {"product-labels", "--root", in("chips"), "--products", options.root, "--field",
+                    "Synthetic_Cloud_Regime", "--output", options.labels});
+    } else {
+      step("data", {"derive-labels", "--root", in("chips"), "--output", options.labels});
     }
-    write_file_atomically(directory / "label_map.csv", map);
-    label.insert(label.end(), {"--label_map", in("label_map.csv")});
   }
   label.insert(label.end(), {"--labels", options.labels});
   step("data", label);

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <torch/torch.h>
 
 #include <chrono>
 #include <cmath>
@@ -17,10 +16,12 @@
 #include "bench/report/report.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/hash.h"
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/tensor/device.h"
 #include "core/tensor/device_telemetry.h"
+#include "core/tensor/torch.h"
 #include "data/normalization.h"
 #include "ops/backend.h"
 #include "train/checkpoint.h"
@@ -65,6 +66,9 @@ std::vector<std::string> differences(PretrainOptions& options, PretrainOptions& 
     if (epochs_were_fitted && (key == "train.epochs" || key == "train.fit_minutes")) continue;
     // Left to the data: the checkpoint's values are taken.
     if (key.starts_with("normalization.") && field.value_text() == "[]") continue;
+    if ((key == "data.list_sha256" && options.data.list_sha256.empty()) ||
+        (key == "data.exclude_list_sha256" && options.data.exclude_list_sha256.empty()))
+      continue;
     if ((key == "model.channels" || key == "model.image_size") && field.value_text() == "0")
       continue;
     const std::string saved_value = saved.find(key)->value_text();
@@ -88,6 +92,8 @@ void check_same_run(PretrainOptions& options, const train::Checkpoint& checkpoin
                      "another output.");
   }
   options.normalization = saved_options.normalization;
+  options.data.list_sha256 = saved_options.data.list_sha256;
+  options.data.exclude_list_sha256 = saved_options.data.exclude_list_sha256;
   options.train.epochs = saved_options.train.epochs;
   options.train.fit_minutes = saved_options.train.fit_minutes;
   options.model = saved_options.model;
@@ -129,6 +135,12 @@ void check_units(const NormalizationOptions& normalization, const data::Dataset&
   throw UsageError(fmt::format("normalization: mean and deviation are of {}, {} is read as {}.",
                                normalization.units, dataset.description(), dataset.units()),
                    fmt::format("set data.units={}, or start a new run.", normalization.units));
+}
+
+// So that a resumed run, and an evaluation that asks what was seen, notice another list.
+void complete_checksums(data::DatasetOptions& data) {
+  if (!data.list.empty()) data.list_sha256 = sha256_hex_of_file(data.list);
+  if (!data.exclude_list.empty()) data.exclude_list_sha256 = sha256_hex_of_file(data.exclude_list);
 }
 
 void complete_normalization(PretrainOptions& options, const data::Dataset& dataset,
@@ -175,6 +187,19 @@ void fit_model_to_data(PretrainOptions& options) {
   take(options.model.image_size, options.transform.size, "image_size");
 }
 
+// The test loss is of the same bands, with the same statistics.
+void check_test_bands(const PretrainOptions& options, const data::Dataset& test) {
+  const std::vector<std::string>& expected = options.normalization.bands;
+  if (test.band_names().empty() || expected.empty()) return;
+  const std::vector<std::string> found =
+      data::band_names_of(test, options.transform.bands, static_cast<int64_t>(expected.size()));
+  if (found == expected) return;
+  throw UsageError(
+      fmt::format("test data: {} has the bands {}, training has {}.", test.description(),
+                  fmt::join(found, ", "), fmt::join(expected, ", ")),
+      "write both with the same bands in the same order.");
+}
+
 // Of the samples of the test loss, which are seen without random choices; null when there are none.
 // In equal batches, so that every rank has a part of each: up to one sample a batch is left out.
 std::unique_ptr<data::Loader> open_test_loader(const PretrainOptions& options,
@@ -186,8 +211,12 @@ std::unique_ptr<data::Loader> open_test_loader(const PretrainOptions& options,
   if (!options.test_root.empty()) data.root = options.test_root;
   data.list = options.test_list;
   data.exclude_list.clear();
+  data.list_sha256.clear();
   const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(data);
-  if (options.test_root.empty()) check_disjoint(train, *dataset);
+  const bool is_same_root =
+      options.test_root.empty() || fs::equivalent(options.test_root, options.data.root);
+  if (is_same_root) check_disjoint(train, *dataset);
+  check_test_bands(options, *dataset);
   const int64_t most = options.train.batch_size / options.train.accumulation;
   const int64_t batches = (dataset->size() + most - 1) / most;
   data::LoaderOptions loader = options.loader;
@@ -260,6 +289,7 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
 
   // 2. Data.
   const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(options.data);
+  complete_checksums(options.data);
   const auto skipped = std::make_shared<data::SkippedList>(
       directory / (ranks.is_lead() ? "skipped.txt" : fmt::format("skipped_{}.txt", ranks.rank())));
   ranks.on_lead("computing the normalisation",

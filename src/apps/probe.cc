@@ -1,7 +1,6 @@
 #include "apps/probe.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include "apps/commands.h"
 #include "apps/labelled_sets.h"
@@ -10,6 +9,7 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "core/tensor/device.h"
+#include "core/tensor/torch.h"
 #include "ops/backend.h"
 
 namespace swath::apps {
@@ -62,6 +62,8 @@ Json probe(const std::string& path, const ProbeCommandOptions& options, const fs
   LabelledOptions labelled = options.sets;
   labelled.data.skip_bad |= method.features.skip_bad;
   method.features.skip_bad = labelled.data.skip_bad;
+  models::ModelOptions model = trained.options.model;
+  method.features.model_settings = make_field_table(model).to_toml();
   method.features.skipped = std::make_shared<data::SkippedList>(directory / "skipped.txt");
   check_repeats(labelled, options.repeats);
 

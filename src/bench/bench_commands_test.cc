@@ -114,6 +114,19 @@ TEST_F(BenchCommands, SimmimBesideEagerAndCompiledTimm) {
   EXPECT_EQ(run("peer --model swin_v2_micro --model.swin.tokens per_band --device cpu"), 2);
 }
 
+// Both peers read what we write as a granule, and give the chips that we give.
+TEST_F(BenchCommands, ChipsBesideSatpyAndPyhdf) {
+  const Json result = result_of("chips --scans 13 --size 64 --repeats 2");
+  ASSERT_EQ(result.at("files").size(), 2U);
+  for (const Json& file : result.at("files")) {
+    EXPECT_GT(file.at("chips"), 0);
+    ASSERT_EQ(file.at("peers").size(), 2U);
+    for (const Json& peer : file.at("peers")) expect_spread(peer.at("ratio_spread"), 2);
+  }
+  const Json loader = result_of("chip-loader --chips 64 --size 64 --seconds 0.2 --repeats 2");
+  expect_spread(loader.at("ratio_spread"), 2);
+}
+
 TEST_F(BenchCommands, RanksBesideRanksOfTorch) {
   for (const auto& [strategy, wrapper] : {std::pair{"DDP", "ddp"}, std::pair{"FULL_SHARD", "fsdp"},
                                           std::pair{"SHARD_GRAD_OP", "fsdp-keep"}}) {

@@ -24,7 +24,9 @@ struct ChipsBenchOptions {
 
 // Everybody opens the file anew, from the page cache, in one thread, and ends with the accepted
 // chips as float32 radiances (chip, band, row, column) in memory. Ours also reads positions, angles
-// and the scans' metadata, and counts codes and stripes. Before anything is timed, the peers' chips
+// and the scans' metadata, counts codes and stripes, and keeps its memory from one granule to the
+// next, as a job does. satpy also reads the uncertainty indexes; pyhdf reads whole slabs of all
+// bands of an array, as its users do. Before anything is timed, the peers' chips
 // are compared with ours: their number, and every value. {"files": [{"kind", "bytes", "chips",
 // "seconds": spread, "granules_per_second", "inflate_share" (of our seconds), "read_seconds" (the
 // bands alone), "peers": [{"what", "versions", "seconds", "ratio": theirs / ours,

@@ -15,7 +15,8 @@
 namespace swath::eval {
 
 // Mean and standard deviation over the pixels of every band: (n, 2 C), the means first, of the
-// image as the evaluation transform gives it. Deviations divide by the number of pixels.
+// image as the evaluation transform gives it. Deviations divide by the number of pixels. Pixels
+// that were not measured do not count.
 FeatureSet band_statistics(const std::shared_ptr<const data::Dataset>& dataset,
                            const data::Transform& transform, const ExtractOptions& options);
 

@@ -184,7 +184,7 @@ class Comparison {
       const FeatureSet train = select(all, *training.train);
       const LogisticSelection selection =
           select_logistic(train.features_ND, train.labels_N, num_classes_, /*standardize=*/true,
-                          options_.logistic, inputs_.seed);
+                          options_.logistic, inputs_.seed, training.groups);
       ScoresBySymmetry scores;
       for (const FeatureSet& features : test) {
         scores.push_back(selection.model.logits(features.features_ND));
@@ -241,7 +241,8 @@ class Comparison {
       finetune.bands = inputs_.bands;
       finetune.device = inputs_.device;
       finetune.seed = seed;
-      const Json trained = run_finetune(finetune, options_.finetune);
+      const Json trained =
+          run_finetune(finetune, training_options(is_pretrained, training.train->size()));
       LogitsEncoder logits(*classifier);
       ScoresBySymmetry scores;
       for (int64_t symmetry = 0; symmetry < num_symmetries_; ++symmetry) {
@@ -255,6 +256,17 @@ class Comparison {
       Json& row = add_row(method, training, scores);
       for (const char* key : {"steps", "seconds", "history"}) row[key] = trained.at(key);
     }
+  }
+
+  // A small share of the labels gets more epochs, so that rows do not measure the number of steps.
+  // Random weights have no layers to spare: one learning rate for all.
+  FinetuneOptions training_options(bool is_pretrained, int64_t images) const {
+    FinetuneOptions finetune = options_.finetune;
+    const int64_t steps_per_epoch = std::max<int64_t>(1, images / finetune.batch_size);
+    finetune.epochs = std::max(
+        finetune.epochs, (options_.finetune_min_steps + steps_per_epoch - 1) / steps_per_epoch);
+    if (!is_pretrained) finetune.layer_decay = 1;
+    return finetune;
   }
 
   // The reference stays valid until the next row.
@@ -328,6 +340,9 @@ CloudOptions::CloudOptions() {
   transform.evaluation = "none";
   // As swath probes chips: a mean of patches, which every architecture has.
   features.pooling = "mean";
+  // SwinV2's, whose blocks are many.
+  finetune.layer_decay = 0.75;
+  finetune.clip_norm = 5;
   finetune.epochs = 30;
   finetune.transform.evaluation = "none";
   finetune.transform.training = "none";
@@ -339,6 +354,10 @@ void CloudOptions::describe(FieldTable& fields) {
   fields.add("methods", &methods, "rows of the comparison").one_of(kMethods);
   fields.add("turns", &turns, "also predict each test chip turned and mirrored: eight passes");
   fields.add("kmeans_seeds", &kmeans_seeds, "k-means runs on the frozen features; 0: none")
+      .at_least(0);
+  fields
+      .add("finetune_min_steps", &finetune_min_steps,
+           "least steps of finetune and scratch; small shares of the labels get more epochs")
       .at_least(0);
   fields
       .add("finetune_draws", &finetune_draws,

@@ -36,7 +36,8 @@ struct CloudOptions {
                                       "majority", "finetune",  "scratch"};
   // Also predicts each test chip turned by 90, 180 and 270 degrees and mirrored: eight passes.
   bool turns = true;
-  int64_t kmeans_seeds = 5;    // 0: no clustering
+  int64_t kmeans_seeds = 5;  // 0: no clustering
+  int64_t finetune_min_steps = 300;
   int64_t finetune_draws = 0;  // lists of each share that finetune and scratch train on; 0: all
   ExtractOptions features;
   ProbeTransformOptions transform;
@@ -54,6 +55,8 @@ struct CloudTraining {
   double fraction = 1;  // of the labels
   int64_t draw = 0;
   std::shared_ptr<const data::Dataset> train;
+  // The granule of each chip as a number from 0, in the order of `train`; empty: not known.
+  std::vector<int64_t> groups = {};
 };
 
 struct CloudInputs {

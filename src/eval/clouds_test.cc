@@ -65,6 +65,7 @@ struct Fixture {
     options.finetune.epochs = 2;
     options.finetune.batch_size = 16;
     options.finetune_draws = 1;
+    options.finetune_min_steps = 7;
   }
 };
 
@@ -74,6 +75,9 @@ TEST(Clouds, OneTableOfAllMethodsOverShares) {
   std::map<std::string, int> rows;
   for (const Json& row : report["rows"]) {
     ++rows[row["method"].get<std::string>()];
+    // 96 images are six steps an epoch, two epochs; 16 are one, of which seven are asked for.
+    const int64_t expected_steps = row["fraction"] == 1.0 ? 12 : 7;
+    EXPECT_EQ(row.value("steps", expected_steps), expected_steps);
     EXPECT_TRUE(row.contains("kappa") && row.contains("confusion") && row.contains("agreement"));
     EXPECT_LE(row["intervals"]["top1"][0].get<double>(), row["top1"].get<double>());
     EXPECT_GE(row["intervals"]["top1"][1].get<double>(), row["top1"].get<double>());

@@ -36,13 +36,12 @@ std::string transform_text(const data::Transform& transform) {
   return text;
 }
 
-// Calls `visit(batch, tokens)` for every batch of the dataset in order.
+// Calls `visit(batch)` for every batch of the dataset in order, without a gradient.
 template <class Visit>
-void visit_tokens(models::Encoder& encoder, const std::shared_ptr<const data::Dataset>& dataset,
-                  const data::Transform& transform, const ExtractOptions& options,
-                  c10::Device device, Visit&& visit) {
+void visit_batches(const std::shared_ptr<const data::Dataset>& dataset,
+                   const data::Transform& transform, const ExtractOptions& options,
+                   c10::Device device, Visit&& visit) {
   at::NoGradGuard no_grad;
-  const EvaluationMode evaluation(encoder.module());
   data::LoaderOptions loader_options;
   loader_options.batch_size = options.batch_size;
   loader_options.workers = options.workers;
@@ -51,12 +50,11 @@ void visit_tokens(models::Encoder& encoder, const std::shared_ptr<const data::Da
   loader_options.skip_bad = options.skip_bad;
   loader_options.skipped = options.skipped;
   data::Loader loader(dataset, transform, loader_options, /*seed=*/0, device);
-  UnitRunner runner;
   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
     stop_if_interrupted("features");
     const Batch batch = loader.next();
     if (batch.size() == 0) continue;
-    visit(batch, encoder.forward_features(batch.images_BCHW, runner));
+    visit(batch);
     show_progress(fmt::format("features: batch {} of {}", i + 1, loader.batches_per_epoch()));
   }
   end_progress();
@@ -71,33 +69,20 @@ std::unordered_map<uint64_t, std::string> names_by_id(const data::Dataset& datas
   return names;
 }
 
-FeatureSet compute_features(models::Encoder& encoder,
-                            const std::shared_ptr<const data::Dataset>& dataset,
-                            const data::Transform& transform, const ExtractOptions& options,
-                            c10::Device device) {
-  const std::unordered_map<uint64_t, std::string> names = names_by_id(*dataset);
-  FeatureSet set;
-  std::vector<at::Tensor> features;
-  std::vector<at::Tensor> labels;
-  visit_tokens(encoder, dataset, transform, options, device,
-               [&](const Batch& batch, const at::Tensor& tokens) {
-                 features.push_back(pool_tokens(tokens, options.pooling).to(at::kCPU));
-                 labels.push_back(batch.labels_B.defined()
-                                      ? batch.labels_B.to(at::kCPU)
-                                      : at::full({batch.size()}, -1, at::kLong));
-                 for (const uint64_t id : batch.sample_ids) {
-                   set.sample_ids.push_back(id);
-                   const auto found = names.find(id);
-                   set.names.push_back(found == names.end() ? "" : found->second);
-                 }
-               });
-  if (features.empty()) {
-    throw Error(fmt::format("{}: no usable image.", dataset->description()));
+// An encoder in evaluation mode, as a TokenFunction.
+class EncoderTokens {
+ public:
+  explicit EncoderTokens(models::Encoder& encoder)
+      : encoder_(encoder), evaluation_(encoder.module()) {}
+  at::Tensor operator()(const Batch& batch) {
+    return encoder_.forward_features(batch.images_BCHW, runner_);
   }
-  set.features_ND = at::cat(features).contiguous();
-  set.labels_N = at::cat(labels).contiguous();
-  return set;
-}
+
+ private:
+  models::Encoder& encoder_;
+  EvaluationMode evaluation_;
+  UnitRunner runner_;
+};
 
 // What skip_bad left out when the features were computed.
 void list_left_out(const data::Dataset& dataset, const FeatureSet& set, const fs::path& path,
@@ -142,17 +127,57 @@ void ExtractOptions::describe(FieldTable& fields) {
   fields.add("cache", &cache, "directory where computed features are kept; empty: nowhere");
 }
 
+FeatureSet extract_features_with(const TokenFunction& tokens_of,
+                                 const std::shared_ptr<const data::Dataset>& dataset,
+                                 const data::Transform& transform, const ExtractOptions& options,
+                                 c10::Device device) {
+  const std::unordered_map<uint64_t, std::string> names = names_by_id(*dataset);
+  FeatureSet set;
+  std::vector<at::Tensor> features;
+  std::vector<at::Tensor> labels;
+  visit_batches(dataset, transform, options, device, [&](const Batch& batch) {
+    features.push_back(pool_tokens(tokens_of(batch), options.pooling).to(at::kCPU));
+    labels.push_back(batch.labels_B.defined() ? batch.labels_B.to(at::kCPU)
+                                              : at::full({batch.size()}, -1, at::kLong));
+    for (const uint64_t id : batch.sample_ids) {
+      set.sample_ids.push_back(id);
+      const auto found = names.find(id);
+      set.names.push_back(found == names.end() ? "" : found->second);
+    }
+  });
+  if (features.empty()) {
+    throw Error(fmt::format("{}: no usable image.", dataset->description()));
+  }
+  set.features_ND = at::cat(features).contiguous();
+  set.labels_N = at::cat(labels).contiguous();
+  return set;
+}
+
+at::Tensor extract_tokens_with(const TokenFunction& tokens_of,
+                               const std::shared_ptr<const data::Dataset>& dataset,
+                               const data::Transform& transform, const ExtractOptions& options,
+                               c10::Device device) {
+  std::vector<at::Tensor> tokens;
+  visit_batches(dataset, transform, options, device, [&](const Batch& batch) {
+    tokens.push_back(tokens_of(batch).slice(1, 1).to(at::kCPU, at::kFloat).contiguous());
+  });
+  if (tokens.empty()) throw Error(fmt::format("{}: no usable image.", dataset->description()));
+  return at::cat(tokens);
+}
+
 FeatureSet extract_features(models::Encoder& encoder,
                             const std::shared_ptr<const data::Dataset>& dataset,
                             const data::Transform& transform, const ExtractOptions& options,
                             c10::Device device) {
+  EncoderTokens tokens(encoder);
+  const TokenFunction tokens_of = [&](const Batch& batch) { return tokens(batch); };
   if (options.cache.empty()) {
-    return compute_features(encoder, dataset, transform, options, device);
+    return extract_features_with(tokens_of, dataset, transform, options, device);
   }
   Xxh3Stream hash;
   update(hash, hash_of_weights(encoder.module()));
-  // The shapes of the weights do not tell the number of heads.
-  update(hash, fmt::format("{}", encoder.spec().heads));
+  // What the weights do not tell.
+  update(hash, fmt::format("{} {}", encoder.spec().heads, options.model_settings));
   update(hash, hash_of_dataset(*dataset));
   update(hash, transform_text(transform));
   update(hash, options.pooling);
@@ -164,7 +189,7 @@ FeatureSet extract_features(models::Encoder& encoder,
     if (options.skipped) list_left_out(*dataset, set, path, *options.skipped);
     return set;
   }
-  FeatureSet set = compute_features(encoder, dataset, transform, options, device);
+  FeatureSet set = extract_features_with(tokens_of, dataset, transform, options, device);
   fs::create_directories(options.cache);
   write_feature_file(set, path, Json{{"dataset", dataset->description()}});
   return set;
@@ -174,13 +199,9 @@ at::Tensor extract_tokens(models::Encoder& encoder,
                           const std::shared_ptr<const data::Dataset>& dataset,
                           const data::Transform& transform, const ExtractOptions& options,
                           c10::Device device) {
-  std::vector<at::Tensor> tokens;
-  visit_tokens(encoder, dataset, transform, options, device,
-               [&](const Batch&, const at::Tensor& all) {
-                 tokens.push_back(all.slice(1, 1).to(at::kCPU, at::kFloat).contiguous());
-               });
-  if (tokens.empty()) throw Error(fmt::format("{}: no usable image.", dataset->description()));
-  return at::cat(tokens);
+  EncoderTokens tokens(encoder);
+  return extract_tokens_with([&](const Batch& batch) { return tokens(batch); }, dataset, transform,
+                             options, device);
 }
 
 std::string hash_of_weights(const torch::nn::Module& module) {

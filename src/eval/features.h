@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,14 +33,18 @@ struct ExtractOptions {
   bool skip_bad = false;
   std::shared_ptr<data::SkippedList> skipped;  // where they are listed; none: only in the log
   std::string cache;                           // directory of computed features; empty: none
+  // Settings that change features and not weights (a Swin's window): part of the cache's key. Set
+  // by the command.
+  std::string model_settings;
 
   void describe(FieldTable& fields);
 };
 
 // Features of every sample once, in the dataset's order, without a gradient and with the encoder in
 // evaluation mode. `transform` should be one without random choices. With a cache directory,
-// features are stored there under a hash of the encoder's weights and heads, the dataset's names,
-// labels and contents, the transform and the pooling, and read back when all of these are the same.
+// features are stored there under a hash of the encoder's weights, heads and settings, the
+// dataset's names, labels and contents, the transform and the pooling, and read back when all of
+// these are the same.
 FeatureSet extract_features(models::Encoder& encoder,
                             const std::shared_ptr<const data::Dataset>& dataset,
                             const data::Transform& transform, const ExtractOptions& options,
@@ -50,6 +55,19 @@ at::Tensor extract_tokens(models::Encoder& encoder,
                           const std::shared_ptr<const data::Dataset>& dataset,
                           const data::Transform& transform, const ExtractOptions& options,
                           c10::Device device);
+
+// From a batch to tokens (B, N + 1, D), row 0 of the whole image: an encoder, or statistics that
+// also look at what of the batch was measured.
+using TokenFunction = std::function<at::Tensor(const Batch&)>;
+// The two functions above for any tokens; never cached.
+FeatureSet extract_features_with(const TokenFunction& tokens_of,
+                                 const std::shared_ptr<const data::Dataset>& dataset,
+                                 const data::Transform& transform, const ExtractOptions& options,
+                                 c10::Device device);
+at::Tensor extract_tokens_with(const TokenFunction& tokens_of,
+                               const std::shared_ptr<const data::Dataset>& dataset,
+                               const data::Transform& transform, const ExtractOptions& options,
+                               c10::Device device);
 
 // XXH3 over names, shapes, dtypes and values of all parameters and buffers, as hexadecimal text:
 // two equal texts, two models with the same bits.

@@ -1,12 +1,18 @@
 #include "eval/grouped_scores.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "core/error.h"
 #include "eval/class_means.h"
 #include "eval/metrics.h"
 
 namespace swath::eval {
 namespace {
+
+// Resampling fewer says nothing of how much they differ.
+constexpr int64_t kFewestGroups = 5;
 
 struct NamedStatistic {
   const char* name;
@@ -41,6 +47,10 @@ int64_t TestGroups::num_groups() const {
 
 Json score_groups(const TestGroups& test, std::span<const float> scores, int64_t num_classes,
                   uint64_t seed) {
+  if (test.groups.size() != test.labels.size()) {
+    throw Error(fmt::format("clouds: {} labels, but groups of {}.", test.labels.size(),
+                            test.groups.size()));
+  }
   const Accuracy accuracy = measure_accuracy(scores, test.labels, num_classes);
   const std::vector<int64_t> predicted = predict_classes(scores, num_classes);
   ConfusionMatrix matrix(num_classes);
@@ -53,10 +63,13 @@ Json score_groups(const TestGroups& test, std::span<const float> scores, int64_t
     resampled.emplace_back(
         [&statistic](const ConfusionMatrix& m) { return (m.*statistic.value)(); });
   }
-  const std::vector<Interval> intervals =
-      group_bootstrap(test.labels, predicted, test.groups, num_classes, resampled, seed);
-  for (size_t s = 0; s < intervals.size(); ++s) {
-    report["intervals"][statistics()[s].name] = to_json(intervals[s]);
+  report["intervals"] = Json::object();
+  if (test.num_groups() >= kFewestGroups) {
+    const std::vector<Interval> intervals =
+        group_bootstrap(test.labels, predicted, test.groups, num_classes, resampled, seed);
+    for (size_t s = 0; s < intervals.size(); ++s) {
+      report["intervals"][statistics()[s].name] = to_json(intervals[s]);
+    }
   }
   Json recall = Json::array();
   for (const double value : matrix.recall_per_class()) {

@@ -28,7 +28,8 @@ struct TestGroups {
 
 // {"top1", "top5", "balanced_accuracy", "macro_f1" (over the classes that have images), "kappa",
 //  "absent_classes", "recall" (per class; null without images), "confusion",
-//  "intervals": {"top1", "balanced_accuracy", "macro_f1", "kappa"} (95 %, over groups),
+//  "intervals": {"top1", "balanced_accuracy", "macro_f1", "kappa"} (95 %, over groups;
+//  none below five groups),
 //  "physics": {NAME: {"by_label", "by_prediction", "classes", "pearson_r", "rms"}},
 //  "subsets": {NAME: {"images", "top1", "balanced_accuracy"}}}
 // for row-major scores (n, K). Throws Error when sizes do not fit.

@@ -41,14 +41,26 @@ TEST(GroupedScores, ByHand) {
   EXPECT_EQ(report["absent_classes"], Json({2}));
   EXPECT_TRUE(report["recall"][2].is_null());
   EXPECT_EQ(report["confusion"], Json::parse("[[2,0,1],[1,2,0],[0,0,0]]"));
-  // Both granules have two of three right, however they are drawn.
-  EXPECT_DOUBLE_EQ(report["intervals"]["top1"][0], 4.0 / 6);
-  EXPECT_DOUBLE_EQ(report["intervals"]["top1"][1], 4.0 / 6);
+  EXPECT_TRUE(report["intervals"].empty());  // of two granules nothing can be said
   EXPECT_DOUBLE_EQ(report["physics"]["pressure"]["by_label"][0], 550);
   EXPECT_DOUBLE_EQ(report["physics"]["pressure"]["by_prediction"][0], 1900.0 / 3);
   EXPECT_EQ(report["physics"]["pressure"]["classes"], 2);
   EXPECT_EQ(report["subsets"]["platform Aqua"]["images"], 2);
   EXPECT_DOUBLE_EQ(report["subsets"]["platform Aqua"]["top1"], 0.5);
+}
+
+// All granules have two of three right, however they are drawn.
+TEST(GroupedScores, IntervalsAreOverGroups) {
+  TestGroups test;
+  std::vector<int64_t> predicted;
+  for (int64_t granule = 0; granule < 5; ++granule) {
+    test.labels.insert(test.labels.end(), {0, 0, 1});
+    test.groups.insert(test.groups.end(), 3, granule);
+    predicted.insert(predicted.end(), {0, 0, 0});
+  }
+  const Json report = score_groups(test, scores_of(predicted), 3, 7);
+  EXPECT_DOUBLE_EQ(report["intervals"]["top1"][0], 2.0 / 3);
+  EXPECT_DOUBLE_EQ(report["intervals"]["top1"][1], 2.0 / 3);
 }
 
 TEST(GroupedScores, RefusesWhatDoesNotFit) {

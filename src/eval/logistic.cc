@@ -218,16 +218,44 @@ std::vector<int64_t> stratified_folds(std::span<const int64_t> labels, int64_t n
   return folds;
 }
 
+std::vector<int64_t> group_folds(std::span<const int64_t> groups, int64_t num_folds,
+                                 uint64_t seed) {
+  int64_t num_groups = 0;
+  for (const int64_t group : groups) num_groups = std::max(num_groups, group + 1);
+  std::vector<int64_t> sizes(static_cast<size_t>(num_groups));
+  for (const int64_t group : groups) ++sizes[static_cast<size_t>(group)];
+  std::vector<size_t> order;
+  const Permutation shuffled(sizes.size(), seed, /*epoch=*/0);
+  for (size_t i = 0; i < sizes.size(); ++i) order.push_back(shuffled(i));
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return sizes[a] > sizes[b]; });
+  std::vector<int64_t> filled(static_cast<size_t>(num_folds));
+  std::vector<int64_t> fold_of_group(sizes.size());
+  for (const size_t group : order) {
+    const auto least = std::min_element(filled.begin(), filled.end());
+    *least += sizes[group];
+    fold_of_group[group] = least - filled.begin();
+  }
+  std::vector<int64_t> folds;
+  folds.reserve(groups.size());
+  for (const int64_t group : groups) folds.push_back(fold_of_group[static_cast<size_t>(group)]);
+  return folds;
+}
+
 LogisticSelection select_logistic(const at::Tensor& features_ND, const at::Tensor& labels_N,
                                   int64_t num_classes, bool standardize,
-                                  const LogisticOptions& options, uint64_t seed) {
+                                  const LogisticOptions& options, uint64_t seed,
+                                  std::span<const int64_t> groups) {
   LogisticSelection selection;
   selection.candidates = log_spaced(options.c_min, options.c_max, options.num_c);
   selection.validation_accuracy.assign(selection.candidates.size(), 0.0);
   size_t best = 0;
   if (selection.candidates.size() > 1) {
+    const bool has_groups =
+        std::adjacent_find(groups.begin(), groups.end(), std::not_equal_to<>()) != groups.end();
     const std::vector<int64_t> folds =
-        stratified_folds(as_integers(labels_N), num_classes, kNumFolds, seed);
+        has_groups ? group_folds(groups, kNumFolds, seed)
+                   : stratified_folds(as_integers(labels_N), num_classes, kNumFolds, seed);
     const bool is_holdout =
         options.validation == "holdout" ||
         (options.validation == "auto" && labels_N.size(0) > kMostImagesForFolds);

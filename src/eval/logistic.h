@@ -85,14 +85,19 @@ struct LogisticSelection {
 
 // Chooses C by accuracy inside the training set (ties: the smaller C), then fits all of it. With
 // `standardize` features are divided by their standard deviation over the samples of each fit; the
-// returned model applies to raw features in both cases.
+// returned model applies to raw features in both cases. `groups` (one number from 0 per sample;
+// empty: each is its own) stay together when C is chosen.
 LogisticSelection select_logistic(const at::Tensor& features_ND, const at::Tensor& labels_N,
                                   int64_t num_classes, bool standardize,
-                                  const LogisticOptions& options, uint64_t seed);
+                                  const LogisticOptions& options, uint64_t seed,
+                                  std::span<const int64_t> groups = {});
 
 // A fold (0..num_folds-1) for every sample: each class is spread evenly, in a seeded order.
 std::vector<int64_t> stratified_folds(std::span<const int64_t> labels, int64_t num_classes,
                                       int64_t num_folds, uint64_t seed);
+// The same with whole groups, in a seeded order; the largest come first, each to the fold that has
+// the fewest samples.
+std::vector<int64_t> group_folds(std::span<const int64_t> groups, int64_t num_folds, uint64_t seed);
 
 // {"raw": {c, top1, top5, interval, balanced_accuracy, iterations, converged, sweep},
 //  "standardized": {...}}. The bits of raw's correctness go to `is_correct` for paired comparisons.

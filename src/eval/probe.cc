@@ -273,8 +273,12 @@ Json measure_pixels(const ProbeInputs& inputs, const ProbeOptions& options) {
   // Rows of tokens and of rasters go together, so an image that cannot be read stops the probe.
   ExtractOptions extract = options.features;
   extract.skip_bad = false;
+  int64_t tokens = 0;  // of an image
   const auto measure_tokens = [&](models::Encoder& encoder) {
-    return measure(extract_tokens(encoder, train.images, transform, extract, inputs.device),
+    const at::Tensor of_train =
+        extract_tokens(encoder, train.images, transform, extract, inputs.device);
+    tokens = of_train.size(1);
+    return measure(of_train,
                    extract_tokens(encoder, test.images, transform, extract, inputs.device));
   };
   Json report = measure_tokens(*inputs.encoder);
@@ -284,9 +288,12 @@ Json measure_pixels(const ProbeInputs& inputs, const ProbeOptions& options) {
     if (inputs.untrained != nullptr) {
       report["baselines"]["untrained"] = measure_tokens(*inputs.untrained);
     }
+    // At the resolution of the encoder's last tokens: coarser than its patches where they merge.
+    const auto grid = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(tokens))));
+    const int64_t patch = spec.image_size / grid;
     report["baselines"]["band_statistics"] =
-        measure(band_statistics_per_patch(train.images, transform, spec.patch, extract),
-                band_statistics_per_patch(test.images, transform, spec.patch, extract));
+        measure(band_statistics_per_patch(train.images, transform, patch, extract),
+                band_statistics_per_patch(test.images, transform, patch, extract));
   }
   return report;
 }

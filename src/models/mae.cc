@@ -1,12 +1,11 @@
 #include "models/mae.h"
 
-#include <torch/torch.h>
-
 #include <utility>
 
 #include "core/error.h"
 #include "core/random.h"
 #include "core/tensor/convert.h"
+#include "core/tensor/torch.h"
 #include "models/initialize.h"
 #include "ops/backend.h"
 #include "ops/patches.h"
@@ -25,6 +24,12 @@ ops::Masking make_masking(const at::Tensor& noise_BN, int64_t num_kept, c10::Dev
   masking.ids_restore_BN = copy_to_device(masking.ids_restore_BN, device);
   masking.mask_BN = copy_to_device(masking.mask_BN, device);
   return masking;
+}
+
+// Undefined stays so: everything was measured.
+at::Tensor crop_valid(const at::Tensor& valid, const at::Tensor& images_BCHW,
+                      const VitDimensions& dimensions) {
+  return valid.defined() ? crop_to_grid(valid.expand_as(images_BCHW), dimensions) : valid;
 }
 
 }  // namespace
@@ -121,11 +126,12 @@ at::Tensor Mae::predict_removed(const at::Tensor& images_BCHW, const ops::Maskin
 
 LossResult Mae::loss(const Batch& batch, UnitRunner& runner) {
   return loss(batch.images_BCHW,
-              mask_noise(seed_, batch.epoch, batch.sample_ids, dimensions_.num_patches()), runner);
+              mask_noise(seed_, batch.epoch, batch.sample_ids, dimensions_.num_patches()), runner,
+              batch.valid);
 }
 
-LossResult Mae::loss(const at::Tensor& images_BCHW, const at::Tensor& noise_BN,
-                     UnitRunner& runner) {
+LossResult Mae::loss(const at::Tensor& images_BCHW, const at::Tensor& noise_BN, UnitRunner& runner,
+                     const at::Tensor& valid) {
   const VitDimensions& d = dimensions_;
   if (noise_BN.size(0) != images_BCHW.size(0) || noise_BN.size(1) != d.num_patches()) {
     throw Error(fmt::format("mae: noise for {} samples of {} patches, but {} images of {}.",
@@ -133,14 +139,15 @@ LossResult Mae::loss(const at::Tensor& images_BCHW, const at::Tensor& noise_BN,
                             d.num_patches()));
   }
   const at::Tensor images = crop_to_grid(images_BCHW, d);
+  const at::Tensor measured = crop_valid(valid, images_BCHW, d);
   const ops::Masking masking = make_masking(noise_BN, d.num_kept(), images.device());
   const ops::PatchLoss result =
       ops::backend() == ops::Backend::kReference
           ? ops::masked_patch_loss(predict(images, masking, runner), images, masking.mask_BN,
-                                   d.patch, normalization())
+                                   d.patch, normalization(), measured)
           : ops::removed_patch_loss(predict_removed(images, masking, runner), images,
-                                    masking.ids_removed_BR(), d.patch, normalization());
-  LossResult loss{result.loss, {}};
+                                    masking.ids_removed_BR(), d.patch, normalization(), measured);
+  LossResult loss{result.loss, {}, result.weight};
   for (int64_t band = 0; d.channels > 1 && band < d.channels; ++band) {
     loss.metrics.emplace_back(fmt::format("loss_band_{}", band), result.band_C[band]);
   }
@@ -150,19 +157,20 @@ LossResult Mae::loss(const at::Tensor& images_BCHW, const at::Tensor& noise_BN,
 Reconstruction Mae::reconstruct(const Batch& batch, uint64_t seed, UnitRunner& runner) {
   return reconstruct(batch.images_BCHW,
                      mask_noise(seed, batch.epoch, batch.sample_ids, dimensions_.num_patches()),
-                     runner);
+                     runner, batch.valid);
 }
 
 Reconstruction Mae::reconstruct(const at::Tensor& images_BCHW, const at::Tensor& noise_BN,
-                                UnitRunner& runner) {
+                                UnitRunner& runner, const at::Tensor& valid) {
   const at::NoGradGuard no_grad;
   const VitDimensions& d = dimensions_;
   const at::Tensor images = crop_to_grid(images_BCHW, d);
   const ops::Masking masking = make_masking(noise_BN, d.num_kept(), images.device());
   const at::Tensor original = ops::patchify(images, d.patch);
-  const at::Tensor predicted =
-      ops::denormalize_patches(predict(images, masking, runner).to(original.scalar_type()),
-                               original, d.channels, normalization());
+  const at::Tensor measured = crop_valid(valid, images_BCHW, d);
+  const at::Tensor predicted = ops::denormalize_patches(
+      predict(images, masking, runner).to(original.scalar_type()), original, d.channels,
+      normalization(), measured.defined() ? ops::patchify(measured, d.patch) : measured);
   const at::Tensor mask = masking.mask_BN.unsqueeze(-1).to(original.scalar_type());
   const auto picture = [&](const at::Tensor& patches) {
     return ops::unpatchify(patches, d.patch, d.channels, d.grid());

@@ -32,8 +32,10 @@ class Mae : public torch::nn::Module, public MaskedModel {
 
   // Metrics: "loss_band_C" for each band when there are several.
   LossResult loss(const Batch& batch, UnitRunner& runner) override;
-  // With the noise (B, N) given, on any device.
-  LossResult loss(const at::Tensor& images_BCHW, const at::Tensor& noise_BN, UnitRunner& runner);
+  // With the noise (B, N) given, on any device. Values that `valid` (as in Batch) says were not
+  // measured enter no loss.
+  LossResult loss(const at::Tensor& images_BCHW, const at::Tensor& noise_BN, UnitRunner& runner,
+                  const at::Tensor& valid = {});
 
   // The prediction of every patch (B, N, E), in patchify's order and in the units of the loss's
   // target; the paper's forward pass.
@@ -41,7 +43,7 @@ class Mae : public torch::nn::Module, public MaskedModel {
                      UnitRunner& runner);
   Reconstruction reconstruct(const Batch& batch, uint64_t seed, UnitRunner& runner) override;
   Reconstruction reconstruct(const at::Tensor& images_BCHW, const at::Tensor& noise_BN,
-                             UnitRunner& runner);
+                             UnitRunner& runner, const at::Tensor& valid = {});
 
   torch::nn::Module& module() override { return *this; }
   const ModelSpec& spec() const override { return spec_; }

@@ -1,5 +1,6 @@
 #include "models/mae.h"
 
+#include <cmath>
 #include <set>
 
 #include "core/error.h"
@@ -221,6 +222,39 @@ TEST(Mae, StateOrderIsThePublicOne) {
                                       "patch_embed", "blocks", "norm", "decoder_embed",
                                       "decoder_blocks", "decoder_norm", "decoder_pred"}));
   EXPECT_EQ(mae->named_parameters()["blocks.0.attn.qkv.weight"].sizes(), at::IntArrayRef({96, 32}));
+}
+
+// Whatever stands in pixels that were not measured, in patches that the encoder does not see: both
+// forms of the loss, and the weight by which micro-batches count.
+TEST(Mae, InvalidPixelsDoNotEnterTheLoss) {
+  const auto mae = make_mae(small_model(), 7);
+  UnitRunner runner;
+  Batch batch = make_batch({1, 2}, 0);
+  const at::Tensor noise = mask_noise(7, 0, batch.sample_ids, mae->dimensions().num_patches());
+  const at::Tensor removed =
+      ops::masking_from_noise(noise, mae->dimensions().num_kept()).mask_BN.unsqueeze(-1);
+  const int64_t patch = mae->dimensions().patch;
+  const at::Tensor is_removed =
+      ops::unpatchify(removed.expand({-1, -1, patch * patch * 3}).contiguous(), patch, 3,
+                      mae->dimensions().grid()) > 0;
+  torch::manual_seed(9);
+  batch.valid = (at::rand(batch.images_BCHW.sizes()) > 0.3).logical_or(is_removed.logical_not());
+  const double share =
+      batch.valid.logical_and(is_removed).sum().item<double>() / is_removed.sum().item<double>();
+  for (const char* backend : {"reference", "fused"}) {
+    SCOPED_TRACE(backend);
+    const BackendScope scope(backend);
+    const LossResult before = mae->loss(batch, runner);
+    Batch garbled = batch;
+    garbled.images_BCHW = at::where(batch.valid, batch.images_BCHW, at::full({}, 1e4));
+    const LossResult after = mae->loss(garbled, runner);
+    EXPECT_NEAR(after.loss.item<double>(), before.loss.item<double>(), 1e-6);
+    EXPECT_NEAR(after.weight.item<double>(), share, 1e-6);
+    garbled.valid = at::Tensor();
+    EXPECT_FALSE(mae->loss(garbled, runner).weight.defined());
+    EXPECT_GT(std::abs(mae->loss(garbled, runner).loss.item<double>() - before.loss.item<double>()),
+              1e-3);
+  }
 }
 
 TEST(Mae, WrongImagesNameBothSides) {

@@ -1,7 +1,5 @@
 #include "models/simmim.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <numeric>
 #include <utility>
@@ -9,6 +7,7 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "core/tensor/convert.h"
+#include "core/tensor/torch.h"
 #include "models/drop_path.h"
 #include "models/initialize.h"
 #include "ops/linear.h"
@@ -31,6 +30,19 @@ at::Tensor window_sums(const at::Tensor& x_BKHW, int64_t window) {
   const at::Tensor columns = at::avg_pool2d(x_BKHW, {window, 1}, {1, 1}, {reach, 0});
   const at::Tensor all = at::avg_pool2d(columns, {1, window}, {1, 1}, {0, reach});
   return all * static_cast<double>(window * window);
+}
+
+// (B, K, X, H, W) with X, the bins, last: the order in which predict() has them in memory, so that
+// what runs over them makes no copy.
+at::Tensor bins_last(const at::Tensor& x, const SwinDimensions& d) {
+  if (!d.per_band) return x.permute({0, 3, 4, 1, 2});
+  return x.unflatten(1, {d.tile_rows(), d.tile_columns()}).permute({0, 1, 4, 2, 5, 3});
+}
+
+// Back to (B, K, H, W), without the bins.
+at::Tensor bands_first(const at::Tensor& x, const SwinDimensions& d) {
+  if (!d.per_band) return x.permute({0, 3, 1, 2});
+  return x.permute({0, 1, 3, 2, 4}).flatten(1, 2);
 }
 
 }  // namespace
@@ -149,15 +161,15 @@ at::Tensor SimMim::predict(const Batch& batch, const at::Tensor& units, UnitRunn
   const at::Tensor pixels = pixels_of(cells);
   if (!d.cross_entropy) return at_least_float(d.per_band ? from_mosaic(pixels, d) : pixels);
 
-  // (B, X, rows H, columns W) features -> bins of every pixel, all bands of it or the tile's.
-  const at::Tensor logits =
-      ops::linear(pixels.permute({0, 2, 3, 1}).contiguous(), bins_->weight, bins_->bias);
-  if (!d.per_band)
-    return at_least_float(logits.unflatten(-1, {d.channels, kBins}).permute({0, 3, 4, 1, 2}));
-  return at_least_float(logits.unflatten(2, {d.tile_columns(), -1})
-                            .unflatten(1, {d.tile_rows(), -1})
-                            .permute({0, 1, 3, 5, 2, 4})
-                            .flatten(1, 2));
+  // (B, X, rows H, columns W) features -> bins of every pixel, all bands of it or the tile's. They
+  // stay where the product puts them, bins side by side: only views are turned.
+  const at::Tensor logits = at_least_float(
+      ops::linear(pixels.permute({0, 2, 3, 1}).contiguous(), bins_->weight, bins_->bias));
+  if (!d.per_band) return logits.unflatten(-1, {d.channels, kBins}).permute({0, 3, 4, 1, 2});
+  return logits.unflatten(2, {d.tile_columns(), -1})
+      .unflatten(1, {d.tile_rows(), -1})
+      .permute({0, 1, 3, 5, 2, 4})
+      .flatten(1, 2);
 }
 
 LossResult SimMim::loss(const Batch& batch, UnitRunner& runner) {
@@ -180,8 +192,9 @@ LossResult SimMim::loss(const Batch& batch, const at::Tensor& units, UnitRunner&
   // 1. The error of every pixel, (B, K, H, W).
   at::Tensor error;
   if (d.cross_entropy) {
-    error =
-        -at::log_softmax(predicted, 2).gather(2, quantize(images.to(type)).unsqueeze(2)).squeeze(2);
+    const at::Tensor target = bins_last(quantize(images.to(type)).unsqueeze(2), d);
+    error = bands_first(
+        -at::log_softmax(bins_last(predicted, d), -1).gather(-1, target).squeeze(-1), d);
   } else {
     at::Tensor target = images;
     if (d.target_window > 0) {

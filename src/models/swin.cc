@@ -1,12 +1,11 @@
 #include "models/swin.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 #include <utility>
 
 #include "core/error.h"
 #include "core/tensor/convert.h"
+#include "core/tensor/torch.h"
 #include "models/initialize.h"
 #include "ops/linear.h"
 
@@ -228,7 +227,16 @@ SwinTransformer::SwinTransformer(SwinDimensions dimensions, int64_t num_classes)
 }
 
 at::Tensor SwinTransformer::forward_features(const at::Tensor& images_BCHW, UnitRunner& runner) {
-  const at::Tensor x_BLE = encode(embed(images_BCHW), {}, runner);
+  const SwinDimensions& d = dimensions();
+  at::Tensor x_BLE = encode(embed(images_BCHW), {}, runner);
+  if (d.per_band) {
+    // Bands lie side by side; a patch is a place, whatever the band.
+    x_BLE = x_BLE
+                .view({-1, d.tile_rows(), d.stages.back().rows / d.tile_rows(), d.tile_columns(),
+                       d.stages.back().columns / d.tile_columns(), x_BLE.size(2)})
+                .mean({1, 3})
+                .flatten(1, 2);
+  }
   return at::cat({x_BLE.mean(1, true), x_BLE}, 1);
 }
 

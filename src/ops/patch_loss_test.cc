@@ -1,5 +1,7 @@
 #include "ops/patch_loss.h"
 
+#include <array>
+
 #include "ops/gradient_check.h"
 #include "ops/masking.h"
 #include "ops/patches.h"
@@ -89,6 +91,69 @@ TEST(PatchLoss, PerBandNormalisesEachBandByItself) {
         denormalize_patches(normalize_patches(flat, 2, normalization), flat, 2, normalization),
         flat, 1e-12, "inverse");
   }
+}
+
+// By hand: what was not measured counts for nothing, whatever stands there.
+TEST(PatchLoss, ValuesThatWereNotMeasuredDoNotCount) {
+  const at::Tensor images = random_tensor({2, 3, 8, 8}, 1) * 3 + 2;
+  const Masking masking = masking_from_noise(random_tensor({2, 4}, 2), 1);
+  const at::Tensor prediction = random_tensor({2, 4, 48}, 3);
+  const at::Tensor valid = random_tensor({2, 3, 8, 8}, 4) > -0.5;
+  const at::Tensor garbled = at::where(valid, images, at::full({}, 1e4, images.options()));
+  const at::Tensor patches = patchify(images, 4);
+  const at::Tensor measured = patchify(valid, 4);
+  for (const PatchNormalization normalization : kAll) {
+    SCOPED_TRACE(static_cast<int>(normalization));
+    const PatchLoss masked =
+        masked_patch_loss(prediction, garbled, masking.mask_BN, 4, normalization, valid);
+    const PatchLoss removed = removed_patch_loss(removed_only(prediction, masking), garbled,
+                                                 masking.ids_removed_BR(), 4, normalization, valid);
+    std::array<double, 3> sums{};
+    std::array<double, 3> counts{};
+    for (int64_t sample = 0; sample < 2; ++sample) {
+      for (int64_t n = 0; n < 4; ++n) {
+        if (masking.mask_BN[sample][n].item<double>() == 0) continue;
+        const at::Tensor values = patches[sample][n].reshape({16, 3});
+        const at::Tensor counted = measured[sample][n].reshape({16, 3});
+        const at::Tensor predicted = prediction[sample][n].reshape({16, 3});
+        for (int64_t band = 0; band < 3; ++band) {
+          at::Tensor group = values.select(1, band).masked_select(counted.select(1, band));
+          const at::Tensor own = group;
+          if (normalization == PatchNormalization::kAllBands) group = values.masked_select(counted);
+          const bool is_plain = normalization == PatchNormalization::kNone;
+          const at::Tensor target =
+              is_plain ? own : (own - group.mean()) / (group.var(true) + 1e-6).sqrt();
+          const at::Tensor own_prediction =
+              predicted.select(1, band).masked_select(counted.select(1, band));
+          sums[static_cast<size_t>(band)] +=
+              (own_prediction - target).square().sum().item<double>();
+          counts[static_cast<size_t>(band)] += static_cast<double>(own.numel());
+        }
+      }
+    }
+    const double count = counts[0] + counts[1] + counts[2];
+    for (const PatchLoss& loss : {masked, removed}) {
+      EXPECT_NEAR(loss.loss.item<double>(), (sums[0] + sums[1] + sums[2]) / count, 1e-9);
+      EXPECT_NEAR(loss.weight.item<double>(), count / (6 * 48), 1e-6);
+      for (size_t band = 0; band < 3; ++band) {
+        EXPECT_NEAR(loss.band_C[static_cast<int64_t>(band)].item<double>(),
+                    sums[band] / counts[band], 1e-9);
+      }
+    }
+  }
+}
+
+TEST(PatchLoss, NothingMeasuredGivesZeroWithFiniteGradients) {
+  const at::Tensor images = random_tensor({1, 2, 4, 4}, 1);
+  at::Tensor prediction = random_tensor({1, 4, 8}, 2).requires_grad_(true);
+  const at::Tensor mask = at::ones({1, 4}, images.options());
+  const at::Tensor none = at::zeros({1, 1, 4, 4}, at::TensorOptions(at::kBool));
+  const PatchLoss loss =
+      masked_patch_loss(prediction, images, mask, 2, PatchNormalization::kPerBand, none);
+  loss.loss.backward();
+  EXPECT_EQ(loss.loss.item<double>(), 0);
+  EXPECT_EQ(loss.weight.item<double>(), 0);
+  EXPECT_EQ(prediction.grad().abs().max().item<double>(), 0);
 }
 
 TEST(PatchLoss, IsAtLeastFloat32) {

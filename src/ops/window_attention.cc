@@ -1,10 +1,9 @@
 #include "ops/window_attention.h"
 
-#include <torch/torch.h>
-
 #include <vector>
 
 #include "core/error.h"
+#include "core/tensor/torch.h"
 #include "ops/fused.h"
 
 namespace swath::ops {
@@ -89,7 +88,7 @@ at::Tensor reference_window_attention(const at::Tensor& qkv_BLE, const at::Tenso
   const at::ScalarType wide = arithmetic_type(type);
   const at::Tensor q = unit_length(parts[0].to(wide)).to(type);
   const at::Tensor k = unit_length(parts[1].to(wide)).to(type);
-  const at::Tensor index = relative_position_index(g).to(bias_hT.device()).flatten();
+  const at::Tensor index = relative_position_index(g, bias_hT.options()).flatten();
   const at::Tensor bias =
       bias_hT.index_select(1, index).view({heads, g.window_tokens(), g.window_tokens()});
   at::Tensor scores =
@@ -291,18 +290,13 @@ struct FusedWindowAttention : torch::autograd::Function<FusedWindowAttention> {
 
 }  // namespace
 
-at::Tensor relative_position_index(const WindowGrid& g) {
-  const int64_t n = g.window_tokens();
-  const at::Tensor index = at::empty({n, n}, at::TensorOptions(at::kLong));
-  auto* to = index.mutable_data_ptr<int64_t>();
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < n; ++j) {
-      const int64_t dy = i / g.window_columns - j / g.window_columns;
-      const int64_t dx = i % g.window_columns - j % g.window_columns;
-      *to++ = (dy + g.window_rows - 1) * (2 * g.window_columns - 1) + dx + g.window_columns - 1;
-    }
-  }
-  return index;
+at::Tensor relative_position_index(const WindowGrid& g, const at::TensorOptions& options) {
+  const at::Tensor place = at::arange(g.window_tokens(), options.dtype(at::kLong));
+  const at::Tensor y = at::div(place, g.window_columns, "floor");
+  const at::Tensor x = place.remainder(g.window_columns);
+  const at::Tensor dy = y.unsqueeze(1) - y + (g.window_rows - 1);
+  const at::Tensor dx = x.unsqueeze(1) - x + (g.window_columns - 1);
+  return dy * (2 * g.window_columns - 1) + dx;
 }
 
 at::Tensor window_attention(const at::Tensor& qkv_BLE, const at::Tensor& scale_h,

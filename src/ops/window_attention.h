@@ -26,9 +26,10 @@ struct WindowGrid {
   int64_t offsets() const { return (2 * window_rows - 1) * (2 * window_columns - 1); }
 };
 
-// (n, n) int64 on the CPU: where the offset between query i and key j stands in the bias table,
-// (y_i - y_j + window_rows - 1)(2 window_columns - 1) + (x_i - x_j + window_columns - 1).
-at::Tensor relative_position_index(const WindowGrid& grid);
+// (n, n) int64 on the device of `options`, made there: where the offset between query i and key j
+// stands in the bias table, (y_i - y_j + window_rows - 1)(2 window_columns - 1) + (x_i - x_j +
+// window_columns - 1).
+at::Tensor relative_position_index(const WindowGrid& grid, const at::TensorOptions& options = {});
 
 // softmax(scale cos(q, k) + bias + mask) v in every window; cos divides by max(norm, 1e-12).
 //

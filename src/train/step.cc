@@ -6,6 +6,12 @@
 #include "optim/gradient_norm.h"
 
 namespace swath::train {
+namespace {
+
+// Without one valid value the loss and the gradients are 0, not 0 / 0.
+constexpr double kLeastWeight = 1e-20;
+
+}  // namespace
 
 TrainStep::TrainStep(models::Objective& objective, sharding::Parameters& parameters,
                      optim::AdamW& optimizer, Options options)
@@ -25,7 +31,8 @@ StepResult TrainStep::run(const std::function<Batch()>& next_batch, double lr,
     forward_backward(next_batch(), &sums, &result);
   }
   const at::Tensor summed = sum_over_ranks(sums, votes);
-  const at::Tensor weight = sums.weight.defined() ? summed[1] : at::Tensor();
+  const at::Tensor weight =
+      sums.weight.defined() ? summed[1].clamp_min(kLeastWeight) : at::Tensor();
   const at::Tensor loss = weight.defined() ? summed[0] / weight : summed[0];
 
   // 2. One norm serves clipping, the log and the gate: a non-finite step changes nothing.
@@ -108,7 +115,7 @@ at::Tensor TrainStep::mean_loss(const std::function<Batch()>& next_batch, int64_
   parameters_.begin_step();  // gives the last forward pass up
   module.train();
   parameters_.sum_over_ranks(sums);
-  return sums[0] / sums[1];
+  return sums[0] / sums[1].clamp_min(kLeastWeight);
 }
 
 void TrainStep::update_averages(const at::Tensor& found_inf) {

@@ -402,25 +402,31 @@ void Trainer::train() {
     log_info(fmt::format("budget reached: train.max_minutes {} are over after step {}.",
                          train_.max_minutes, steps_done_));
   }
-  if (test_ != nullptr && last_tested_step_ != steps_done_ && signal_to_stop() == 0) {
-    log("epoch",
-        {{"step", steps_done_}, {"epoch", epochs_done()}, {"test_loss", measure_test_loss()}});
-  }
+  // Nothing is lost from here on, however long the test takes.
   if (last_saved_step_ != steps_done_) save(/*goes_on=*/false);
   checkpointer_->finish();
   note_saved_checkpoints();
+  if (test_ != nullptr && last_tested_step_ != steps_done_ && signal_to_stop() == 0) {
+    if (last_epoch_.is_null()) last_epoch_ = {{"step", steps_done_}, {"epoch", epochs_done()}};
+    last_epoch_["test_loss"] = measure_test_loss();
+  }
+  if (!last_epoch_.is_null()) log("epoch", last_epoch_);
 }
 
 void Trainer::end_epoch() {
   const auto epoch = std::llround(epochs_done());
   Json line = {{"step", steps_done_}, {"epoch", epoch}};
   if (epoch_start_) line["seconds"] = seconds_since(*epoch_start_);
+  epoch_start_ = Clock::now();
+  if (test_ != nullptr && !reason_to_stop().empty()) {
+    last_epoch_ = std::move(line);  // the last test comes after the last checkpoint
+    return;
+  }
   if (test_ != nullptr && train_.test_epochs > 0 && epoch % train_.test_epochs == 0) {
     inspect_finished_steps(0);
     line["test_loss"] = measure_test_loss();
   }
   log("epoch", line);
-  epoch_start_ = Clock::now();
 }
 
 double Trainer::measure_test_loss() {

@@ -148,6 +148,7 @@ class Trainer {
   int64_t steps_done_ = 0;
   int64_t last_saved_step_ = -1;  // or whose save is under way
   int64_t last_tested_step_ = -1;
+  Json last_epoch_;  // the line of an epoch that ends the run; null: none is open
   std::optional<std::chrono::steady_clock::time_point> epoch_start_;  // if in this process
   double peak_flops_ = 0;
   bool peak_flops_are_published_ = false;

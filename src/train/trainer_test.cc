@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,6 +15,7 @@
 #include "core/files.h"
 #include "core/interrupt.h"
 #include "core/random.h"
+#include "core/tensor/torch.h"
 #include "sharding/forwarding_groups.h"
 #include "sharding/thread_groups.h"
 #include "train/line_objective.h"
@@ -391,6 +391,25 @@ TEST_F(TrainerRuns, TimeBudgetAndRotation) {
   options.max_minutes = 1e-9;
   Training run(directory_, options);
   EXPECT_EQ(run.trainer.run("", Json::object()).reason, "max_minutes");
+
+  // In the middle of a run: the checkpoint of the step it came to, then the test.
+  options.max_minutes = 0.3 / 60;
+  Training longer(directory_ / "longer", options);
+  longer.objective.before_call = [](int64_t) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  };
+  data::Loader test(std::make_shared<PixelDataset>(8), Training::transform(),
+                    data::LoaderOptions{.batch_size = 8, .shuffle = false}, 5, at::kCPU);
+  longer.trainer.measure_on(test);
+  const TrainSummary summary = longer.trainer.run("", Json::object());
+  EXPECT_EQ(summary.reason, "max_minutes");
+  EXPECT_GE(summary.steps, 2);
+  EXPECT_LT(summary.steps, 15);
+  EXPECT_EQ(find_checkpoint(directory_ / "longer").step, summary.steps);
+  ASSERT_TRUE(summary.test_loss);
+  EXPECT_GT(*summary.test_loss, 0);
+  const std::string log = read_file(directory_ / "longer/log.jsonl");
+  EXPECT_LT(log.find("\"kind\":\"checkpoint\""), log.rfind("\"test_loss\""));
 
   options.max_minutes = 0;
   options.checkpoint_steps = 3;
