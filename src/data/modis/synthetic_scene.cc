@@ -116,12 +116,17 @@ ScenePixel SyntheticScene::at(int64_t row, int64_t column, double latitude) cons
   if (pixel.regime == CloudRegime::kStratocumulus) texture = 0.6 - 1.8 * std::abs(texture);
   const double over = texture - regime.cover;
   if (over <= 0) return pixel;
-  pixel.optical_thickness = regime.thickness * std::min(1.5, over * 1.8);
+  // Clouds of one kind are thin here and thick there, high here and low there, as real ones are:
+  // what tells kinds apart is their texture more than their brightness.
+  const double thicker = std::exp(1.3 * noise(60, y, x, 220, 2));
+  const double higher = std::exp(0.6 * noise(61, y, x, 260, 2));
+  // 150 is the most that MOD06 holds.
+  pixel.optical_thickness = std::min(150.0, regime.thickness * thicker * std::min(1.5, over * 1.8));
   pixel.is_ice = regime.is_ice;
   pixel.particle_um = regime.particle_um * (1 + 0.2 * noise(50, y, x, 35, 2));
-  const double rise = std::min(1.0, 0.6 + 0.5 * over);
-  pixel.top_kelvin = pixel.surface_kelvin - regime.drop_kelvin * rise;
-  pixel.top_hectopascal = 1013 - (1013 - regime.hectopascal) * rise;
+  const double rise = std::min(1.0, 0.6 + 0.5 * over) * higher;
+  pixel.top_kelvin = std::max(195.0, pixel.surface_kelvin - regime.drop_kelvin * rise);
+  pixel.top_hectopascal = std::max(150.0, 1013 - (1013 - regime.hectopascal) * rise);
   return pixel;
 }
 
