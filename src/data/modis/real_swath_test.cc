@@ -36,7 +36,7 @@ TEST(RealSwath, PositionsComeBackExactlyAndInterpolated) {
   const std::string command = std::string("python3 ") + SWATH_SOURCE_DIR +
                               "/tools/positions_of_swath.py " + swath.string() + " " +
                               file.string();
-  ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  ASSERT_EQ(std::system(command.c_str()), 0) << command;  // NOLINT(bugprone-command-processor)
   const Image image = decode_image(ImageSource::from_file(file));
   ASSERT_EQ(image.height, 2030);
   ASSERT_EQ(image.width, 1354);
