@@ -1,5 +1,4 @@
 #include "eval/clouds.h"
-#include "core/tensor/torch.h"
 
 #include <fmt/format.h>
 
@@ -16,6 +15,7 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "core/tensor/device.h"
+#include "core/tensor/torch.h"
 #include "data/clouds/label_chips.h"
 #include "data/clouds/labelled_chips.h"
 #include "data/list_file.h"
@@ -86,6 +86,17 @@ std::string season_of(const data::clouds::Granule& granule) {
   return seasons[granule.month() % 12 / 3];
 }
 
+// Numbers granules from 0 as they come.
+class GranuleNumbers {
+ public:
+  int64_t of(const data::clouds::Granule& granule) {
+    return numbers_.emplace(granule, static_cast<int64_t>(numbers_.size())).first->second;
+  }
+
+ private:
+  std::map<data::clouds::Granule, int64_t> numbers_;
+};
+
 // Groups, properties and subsets of the test chips, in their order.
 eval::TestGroups describe_test(const data::Dataset& test, const Lists& lists) {
   const data::clouds::LabelledChips chips =
@@ -95,7 +106,7 @@ eval::TestGroups describe_test(const data::Dataset& test, const Lists& lists) {
   eval::TestGroups groups;
   groups.property_names = chips.property_names;
   groups.properties.resize(chips.property_names.size());
-  std::map<data::clouds::Granule, int64_t> granules;
+  GranuleNumbers granules;
   for (int64_t i = 0; i < test.size(); ++i) {
     const data::Sample sample = test.sample(i);
     const auto row = row_of.find(sample.name);
@@ -107,8 +118,7 @@ eval::TestGroups describe_test(const data::Dataset& test, const Lists& lists) {
     }
     const data::clouds::ChipPlace& place = chips.chips[row->second].place;
     groups.labels.push_back(sample.label);
-    groups.groups.push_back(
-        granules.emplace(place.granule, static_cast<int64_t>(granules.size())).first->second);
+    groups.groups.push_back(granules.of(place.granule));
     const std::span<const double> values = chips.properties_of(static_cast<int64_t>(row->second));
     for (size_t p = 0; p < values.size(); ++p) groups.properties[p].push_back(values[p]);
     const auto add = [&](const std::string& name) { groups.subsets[name].push_back(i); };
@@ -127,10 +137,9 @@ std::vector<eval::CloudTraining> open_trainings(const std::shared_ptr<const data
     if (part != "train" && part != "train_fraction") continue;
     eval::CloudTraining training{
         list.at("fraction"), list.at("draw"), select(chips, lists, list.at("file")), {}};
-    std::map<data::clouds::Granule, int64_t> granules;
+    GranuleNumbers granules;
     for (const data::clouds::ChipPlace& place : data::clouds::chip_places(*training.train)) {
-      training.groups.push_back(
-          granules.emplace(place.granule, static_cast<int64_t>(granules.size())).first->second);
+      training.groups.push_back(granules.of(place.granule));
     }
     trainings.push_back(std::move(training));
   }
@@ -240,7 +249,8 @@ Outcome run_clouds(const CommandSyntax& syntax, const Words& words) {
   inputs.test = select(test_chips, test_lists, "test.txt");
   // Chips are named after their granule and place: the same one has the same name anywhere.
   for (const eval::CloudTraining& training : inputs.trainings) {
-    check_disjoint(*training.train, *inputs.test);
+    // The other lists hold chips of this one.
+    if (training.fraction == 1) check_disjoint(*training.train, *inputs.test);
   }
   inputs.groups = describe_test(*inputs.test, test_lists);
   inputs.normalization = trained.normalization();
@@ -262,8 +272,7 @@ Outcome run_clouds(const CommandSyntax& syntax, const Words& words) {
   const fs::path directory =
       make_output_directory(options.run.output, "clouds", arguments.overwrite);
   write_file_atomically(directory / "config.toml", fields.to_toml());
-  models::ModelOptions model = trained.options.model;
-  options.clouds.features.model_settings = make_field_table(model).to_toml();
+  options.clouds.features.model_settings = model_settings(trained);
   Json result = eval::run_clouds(inputs, options.clouds);
   result["checkpoint"] = trained.origin;
   result["dataset"] = options.data.root;

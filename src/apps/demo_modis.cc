@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "data/modis/synthetic_scene.h"
 
 namespace swath::apps {
 namespace fs = std::filesystem;
@@ -91,7 +92,7 @@ Outcome run_demo_modis(const CommandSyntax& syntax, const Words& words) {
     options.labels = in("labels");
     if (is_synthetic) {
       step("data", {"product-labels", "--root", in("chips"), "--products", options.root, "--field",
-                    "Synthetic_Cloud_Regime", "--output", options.labels});
+                    data::modis::kRegimeField, "--output", options.labels});
     } else {
       step("data", {"derive-labels", "--root", in("chips"), "--output", options.labels});
     }

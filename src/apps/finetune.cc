@@ -1,5 +1,4 @@
 #include "eval/finetune.h"
-#include "core/tensor/torch.h"
 
 #include <fmt/format.h>
 
@@ -9,6 +8,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/tensor/device.h"
+#include "core/tensor/torch.h"
 #include "models/checkpoint_import.h"
 #include "ops/backend.h"
 

@@ -12,6 +12,7 @@
 #include "apps/ranks.h"
 #include "apps/recipes.h"
 #include "apps/reconstruct.h"
+#include "apps/trained_model.h"
 #include "apps/version.h"
 #include "bench/report/report.h"
 #include "core/error.h"
@@ -139,8 +140,12 @@ void check_units(const NormalizationOptions& normalization, const data::Dataset&
 
 // So that a resumed run, and an evaluation that asks what was seen, notice another list.
 void complete_checksums(data::DatasetOptions& data) {
-  if (!data.list.empty()) data.list_sha256 = sha256_hex_of_file(data.list);
-  if (!data.exclude_list.empty()) data.exclude_list_sha256 = sha256_hex_of_file(data.exclude_list);
+  const auto complete = [](const std::string& list, std::string& sha256) {
+    // One that is known was compared when the data were opened.
+    if (!list.empty() && sha256.empty()) sha256 = sha256_hex_of_file(list);
+  };
+  complete(data.list, data.list_sha256);
+  complete(data.exclude_list, data.exclude_list_sha256);
 }
 
 void complete_normalization(PretrainOptions& options, const data::Dataset& dataset,
@@ -187,19 +192,6 @@ void fit_model_to_data(PretrainOptions& options) {
   take(options.model.image_size, options.transform.size, "image_size");
 }
 
-// The test loss is of the same bands, with the same statistics.
-void check_test_bands(const PretrainOptions& options, const data::Dataset& test) {
-  const std::vector<std::string>& expected = options.normalization.bands;
-  if (test.band_names().empty() || expected.empty()) return;
-  const std::vector<std::string> found =
-      data::band_names_of(test, options.transform.bands, static_cast<int64_t>(expected.size()));
-  if (found == expected) return;
-  throw UsageError(
-      fmt::format("test data: {} has the bands {}, training has {}.", test.description(),
-                  fmt::join(found, ", "), fmt::join(expected, ", ")),
-      "write both with the same bands in the same order.");
-}
-
 // Of the samples of the test loss, which are seen without random choices; null when there are none.
 // In equal batches, so that every rank has a part of each: up to one sample a batch is left out.
 std::unique_ptr<data::Loader> open_test_loader(const PretrainOptions& options,
@@ -216,7 +208,7 @@ std::unique_ptr<data::Loader> open_test_loader(const PretrainOptions& options,
   const bool is_same_root =
       options.test_root.empty() || fs::equivalent(options.test_root, options.data.root);
   if (is_same_root) check_disjoint(train, *dataset);
-  check_test_bands(options, *dataset);
+  check_bands_of(options, *dataset);
   const int64_t most = options.train.batch_size / options.train.accumulation;
   const int64_t batches = (dataset->size() + most - 1) / most;
   data::LoaderOptions loader = options.loader;

@@ -62,8 +62,7 @@ Json probe(const std::string& path, const ProbeCommandOptions& options, const fs
   LabelledOptions labelled = options.sets;
   labelled.data.skip_bad |= method.features.skip_bad;
   method.features.skip_bad = labelled.data.skip_bad;
-  models::ModelOptions model = trained.options.model;
-  method.features.model_settings = make_field_table(model).to_toml();
+  method.features.model_settings = model_settings(trained);
   method.features.skipped = std::make_shared<data::SkippedList>(directory / "skipped.txt");
   check_repeats(labelled, options.repeats);
 

@@ -61,8 +61,13 @@ std::shared_ptr<models::MaskedModel> trained_masked_model(const TrainedModel& tr
   return model;
 }
 
-void check_bands_of(const TrainedModel& trained, const data::Dataset& dataset) {
-  const std::string& units = trained.options.normalization.units;
+std::string model_settings(const TrainedModel& trained) {
+  models::ModelOptions model = trained.options.model;
+  return make_field_table(model).to_toml();
+}
+
+void check_bands_of(const PretrainOptions& options, const data::Dataset& dataset) {
+  const std::string& units = options.normalization.units;
   if (!dataset.units().empty() && units != dataset.units()) {
     throw UsageError(fmt::format("the model was trained on {}; {} is read as {}.", units,
                                  dataset.description(), dataset.units()),
@@ -70,10 +75,10 @@ void check_bands_of(const TrainedModel& trained, const data::Dataset& dataset) {
                                  dataset.units()));
   }
   const std::vector<std::string> all = dataset.band_names();
-  const std::vector<std::string>& expected = trained.options.normalization.bands;
+  const std::vector<std::string>& expected = options.normalization.bands;
   if (all.empty() || expected.empty()) return;
-  const std::vector<std::string> found = data::band_names_of(
-      dataset, trained.options.transform.bands, static_cast<int64_t>(expected.size()));
+  const std::vector<std::string> found =
+      data::band_names_of(dataset, options.transform.bands, static_cast<int64_t>(expected.size()));
   if (found == expected) return;
   throw UsageError(
       fmt::format("the model was trained on the bands {}; {} has {}.", fmt::join(expected, ", "),

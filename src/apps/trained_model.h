@@ -40,8 +40,15 @@ std::shared_ptr<models::Encoder> untrained_encoder(const TrainedModel& trained, 
 // Encoder and decoder.
 std::shared_ptr<models::MaskedModel> trained_masked_model(const TrainedModel& trained);
 
-// Throws UsageError when the data names its bands and they are not those of the training data.
-void check_bands_of(const TrainedModel& trained, const data::Dataset& dataset);
+// All settings of the model as text, for what depends on more than its weights.
+std::string model_settings(const TrainedModel& trained);
+
+// Throws UsageError when the data names its bands and they are not those of the training data, or
+// reads them in another unit.
+void check_bands_of(const PretrainOptions& options, const data::Dataset& dataset);
+inline void check_bands_of(const TrainedModel& trained, const data::Dataset& dataset) {
+  check_bands_of(trained.options, dataset);
+}
 
 // What a model card says, as safetensors metadata: bands, normalisation, units, data, step,
 // commit.

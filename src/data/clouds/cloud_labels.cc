@@ -56,10 +56,7 @@ int64_t write_granules(const fs::path& directory, const CloudLabels& labels) {
     of_granule.properties.insert(of_granule.properties.end(), row.begin(), row.end());
   }
   for (const auto& [granule, of_granule] : granules) {
-    const char* product = granule.platform == Platform::kTerra ? "MOD021KM" : "MYD021KM";
-    write_label_netcdf(
-        directory / fmt::format("CMPST_{}.A{:07}.{:04}.nc", product, granule.date, granule.start),
-        of_granule);
+    write_label_netcdf(directory / ("CMPST_" + granule.name() + ".nc"), of_granule);
   }
   return static_cast<int64_t>(granules.size());
 }

@@ -46,9 +46,7 @@ inline CloudLabels label_grid(const std::vector<Granule>& granules, int32_t rows
 }
 
 inline std::string chip_name(const ChipPlace& place) {
-  return fmt::format("{}021KM.A{:07}.{:04}/r{:05}c{:05}",
-                     place.granule.platform == Platform::kTerra ? "MOD" : "MYD", place.granule.date,
-                     place.granule.start, place.row, place.column);
+  return fmt::format("{}/r{:05}c{:05}", place.granule.name(), place.row, place.column);
 }
 
 // Record shards with an 8 x 8 chip of two bands at every place; structure differs from chip to

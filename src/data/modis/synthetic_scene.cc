@@ -55,6 +55,53 @@ constexpr std::array<Regime, kCloudRegimes> kRegimes = {{
     {30, 4, -0.2, 2.2, 62, 290, 40, true},
 }};
 
+Vector scaled(const Vector& vector, double factor) {
+  return {vector[0] * factor, vector[1] * factor, vector[2] * factor};
+}
+
+double length_of(const Vector& vector) { return std::hypot(vector[0], vector[1], vector[2]); }
+
+// Unit vectors from the Earth's centre to the pixel, and from the pixel to the instrument; `now` in
+// seconds since 1970.
+PixelGeometry angles_at(const Vector& ground, const Vector& to_instrument, double now) {
+  PixelGeometry geometry;
+  const auto [latitude, longitude] = position_of(ground);
+  geometry.latitude = latitude;
+  geometry.longitude = longitude;
+
+  // Local axes: east, north, up.
+  const double phi = latitude * kDegree;
+  const double lambda = longitude * kDegree;
+  const Vector east = {-std::sin(lambda), std::cos(lambda), 0};
+  const Vector north = {-std::sin(phi) * std::cos(lambda), -std::sin(phi) * std::sin(lambda),
+                        std::cos(phi)};
+  const auto angles_of = [&](const Vector& to) {
+    double e = 0;
+    double n = 0;
+    double u = 0;
+    for (size_t i = 0; i < 3; ++i) {
+      e += to[i] * east[i];
+      n += to[i] * north[i];
+      u += to[i] * ground[i];
+    }
+    return std::array<double, 2>{std::acos(std::clamp(u, -1.0, 1.0)) / kDegree,
+                                 std::atan2(e, n) / kDegree};
+  };
+  const auto view = angles_of(to_instrument);
+  geometry.view_zenith = view[0];
+  geometry.view_azimuth = view[1];
+  // The sun: its declination by the day of the year, its hour angle by the time.
+  const double day = std::fmod(now / kDaySeconds, 365.2422);
+  const double declination =
+      -23.44 * kDegree * std::cos(2 * std::numbers::pi * (day + 10) / 365.2422);
+  const double noon = (12 - std::fmod(now, kDaySeconds) / 3600) * 15 * kDegree;
+  const auto sun = angles_of({std::cos(declination) * std::cos(noon),
+                              std::cos(declination) * std::sin(noon), std::sin(declination)});
+  geometry.sun_zenith = sun[0];
+  geometry.sun_azimuth = sun[1];
+  return geometry;
+}
+
 }  // namespace
 
 const char* cloud_regime_name(CloudRegime regime) {
@@ -175,57 +222,6 @@ double scene_temperature(const ScenePixel& pixel, double wavelength_um, double v
   const double through = transmission + (1 - transmission) * hidden;
   return through * below + (1 - through) * std::min(gas_kelvin, below);
 }
-
-namespace {
-
-Vector scaled(const Vector& vector, double factor) {
-  return {vector[0] * factor, vector[1] * factor, vector[2] * factor};
-}
-
-double length_of(const Vector& vector) { return std::hypot(vector[0], vector[1], vector[2]); }
-
-// Unit vectors from the Earth's centre to the pixel, and from the pixel to the instrument; `now` in
-// seconds since 1970.
-PixelGeometry angles_at(const Vector& ground, const Vector& to_instrument, double now) {
-  PixelGeometry geometry;
-  const auto [latitude, longitude] = position_of(ground);
-  geometry.latitude = latitude;
-  geometry.longitude = longitude;
-
-  // Local axes: east, north, up.
-  const double phi = latitude * kDegree;
-  const double lambda = longitude * kDegree;
-  const Vector east = {-std::sin(lambda), std::cos(lambda), 0};
-  const Vector north = {-std::sin(phi) * std::cos(lambda), -std::sin(phi) * std::sin(lambda),
-                        std::cos(phi)};
-  const auto angles_of = [&](const Vector& to) {
-    double e = 0;
-    double n = 0;
-    double u = 0;
-    for (size_t i = 0; i < 3; ++i) {
-      e += to[i] * east[i];
-      n += to[i] * north[i];
-      u += to[i] * ground[i];
-    }
-    return std::array<double, 2>{std::acos(std::clamp(u, -1.0, 1.0)) / kDegree,
-                                 std::atan2(e, n) / kDegree};
-  };
-  const auto view = angles_of(to_instrument);
-  geometry.view_zenith = view[0];
-  geometry.view_azimuth = view[1];
-  // The sun: its declination by the day of the year, its hour angle by the time.
-  const double day = std::fmod(now / kDaySeconds, 365.2422);
-  const double declination =
-      -23.44 * kDegree * std::cos(2 * std::numbers::pi * (day + 10) / 365.2422);
-  const double noon = (12 - std::fmod(now, kDaySeconds) / 3600) * 15 * kDegree;
-  const auto sun = angles_of({std::cos(declination) * std::cos(noon),
-                              std::cos(declination) * std::sin(noon), std::sin(declination)});
-  geometry.sun_zenith = sun[0];
-  geometry.sun_azimuth = sun[1];
-  return geometry;
-}
-
-}  // namespace
 
 SyntheticOrbit::SyntheticOrbit(double start, bool is_day, double phase) : start_(start) {
   // Descending by day, as Terra: half past ten, local time of the node.
