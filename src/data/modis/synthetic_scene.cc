@@ -278,7 +278,8 @@ std::vector<PixelGeometry> geometry_of_positions(std::span<const float> position
   };
   const auto rows = static_cast<int64_t>(positions.size()) / 2 / columns;
   for (int64_t row = 0; row < rows; ++row) {
-    const double now = start + static_cast<double>(row / kRowsPerScan) * kScanSeconds;
+    const int64_t scan = row / kRowsPerScan;
+    const double now = start + static_cast<double>(scan) * kScanSeconds;
     const Vector left = ground_of(row * columns + (columns - 1) / 2);
     const Vector right = ground_of(row * columns + columns / 2);
     Vector below = {left[0] + right[0], left[1] + right[1], left[2] + right[2]};
