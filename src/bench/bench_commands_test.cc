@@ -102,11 +102,12 @@ TEST_F(BenchCommands, SimmimBesideEagerAndCompiledTimm) {
       "--precision fp32 --device cpu --threads 1 --warmup_steps 3 --steps 2 --repeats 3 ");
   ASSERT_TRUE(result.contains("peers"));
   EXPECT_EQ(result.at("workload"), "simmim");
+  EXPECT_LE(result.at("gradient_difference").get<double>(), 1e-5);
   for (const char* mode : {"eager", "compile"}) {
     SCOPED_TRACE(mode);
     const Json& peer = result.at("peers").at(mode);
     expect_spread(peer.at("ratio_spread"), 3);
-    EXPECT_LE(peer.at("gradient_difference").get<double>(), 1e-5);
+    EXPECT_LE(peer.at("gradient_difference").get<double>(), 1e-4);
     for (size_t step = 0; step < 3; ++step) {
       EXPECT_NEAR(peer.at("warmup_losses")[step], result.at("warmup_losses")[step], 1e-3);
     }
@@ -187,7 +188,7 @@ TEST_F(BenchCommands, GradientsOfOneRankAreRefused) {
   EXPECT_THAT(
       refusal_of(directory_, "model = DistributedDataParallel(", "model = (lambda m, **_: m)(",
                  [](const std::string& words) { return run(words + " --strategy DDP", 2); }),
-      testing::HasSubstr("the gradient of"));
+      testing::HasSubstr("gradient of"));
 }
 
 TEST_F(BenchCommands, LoaderBesidePillow) {

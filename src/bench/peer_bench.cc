@@ -205,9 +205,9 @@ class PeerRanks {
   std::filesystem::path directory_;  // of the first rank
 };
 
-Peer start_peer(const std::string& script, const std::string& mode,
-                const std::filesystem::path& start, at::ScalarType precision, c10::Device device,
-                const PeerRanks& ranks) {
+// `mode` and `dtype` as the script takes them.
+Peer start_peer(const std::string& script, const std::string& mode, const std::string& dtype,
+                const std::filesystem::path& start, c10::Device device, const PeerRanks& ranks) {
   const int threads = at::get_num_threads();
   std::vector<std::string> command = {peer_python(),
                                       script,
@@ -215,12 +215,12 @@ Peer start_peer(const std::string& script, const std::string& mode,
                                       "--mode",
                                       mode,
                                       "--dtype",
-                                      precision == at::kFloat ? "float32" : "bfloat16",
+                                      dtype,
                                       "--device",
                                       device.is_cpu() ? "cpu" : "cuda",
                                       "--threads",
                                       std::to_string(threads)};
-  for (const std::string& word : ranks.words(mode)) command.push_back(word);
+  for (const std::string& word : ranks.words(mode + dtype)) command.push_back(word);
   Peer peer;
   peer.name = mode;
   peer.process = std::make_unique<PeerProcess>(command);
@@ -241,17 +241,18 @@ void compute_gradients(Subject& subject, const Batch& batch) {
   parameters.backward(loss / static_cast<double>(parameters.world_size()));
 }
 
-// Between programs that round in another order.
-constexpr double kGradientTolerance = 1e-5;
+// From gradients in float64. Ours are held to the first; a peer has only to do the same work:
+// timm's SwinV2 was seen to be 1.3e-5 off in a logit_scale, a sum that cancels.
+constexpr double kOurTolerance = 1e-5;
+constexpr double kPeerTolerance = 1e-4;
 
-// Of the gradients that `subject` has computed; the largest over ranks.
-double compare_gradients(Peer& peer, const Subject& subject, const PeerRanks& ranks) {
-  const std::filesystem::path file = ranks.files() / (peer.name + ".gradients");
+// Those of the peer's first step.
+void write_gradients(Peer& peer, const std::filesystem::path& file) {
   peer.process->write_line(fmt::format("gradients {}", file.string()));
   peer.process->read_json();
-  const double difference =
-      check_same_gradients(subject.parameters->views(), file, kGradientTolerance);
-  std::filesystem::remove(file);
+}
+
+double largest_of(double difference, const PeerRanks& ranks) {
   constexpr double kParts = 1e12;  // differences travel as whole numbers
   return static_cast<double>(ranks.largest(static_cast<int64_t>(difference * kParts))) / kParts;
 }
@@ -310,15 +311,28 @@ Json bench_peer(const StepBenchOptions& options, c10::Device device,
   begin_at_one(*subject.parameters);
 
   // 2. The same gradients, then, while warming up, the same losses; or nothing is timed.
+  double gradient_difference = 0;
+  std::filesystem::path exact;
+  if (precision == at::kFloat) {
+    compute_gradients(subject, batch);
+    Peer peer = start_peer(script_of(options), "eager", "float64", start, device, ranks);
+    exact = ranks.files() / "exact.gradients";
+    write_gradients(peer, exact);
+    gradient_difference =
+        largest_of(check_our_gradients(subject.parameters->views(), exact, kOurTolerance), ranks);
+  }
   std::vector<Peer> peers;
-  if (precision == at::kFloat) compute_gradients(subject, batch);
   for (const char* mode : {"eager", "compile"}) {
     if (std::string(mode) == "compile" && !options.compile) continue;
     if (groups == nullptr || groups->rank() == 0)
       log_info(fmt::format("starting the {} peer.", mode));
-    Peer peer = start_peer(script_of(options), mode, start, precision, device, ranks);
+    Peer peer = start_peer(script_of(options), mode,
+                           precision == at::kFloat ? "float32" : "bfloat16", start, device, ranks);
     if (precision == at::kFloat) {
-      peer.ready["gradient_difference"] = compare_gradients(peer, subject, ranks);
+      const std::filesystem::path file = ranks.files() / (peer.name + ".gradients");
+      write_gradients(peer, file);
+      peer.ready["gradient_difference"] =
+          largest_of(check_peer_gradients(file, exact, kPeerTolerance), ranks);
     }
     peers.push_back(std::move(peer));
   }
@@ -349,6 +363,7 @@ Json bench_peer(const StepBenchOptions& options, c10::Device device,
 
   // 4. The result.
   Json result = summary(options, subject, device, rates, peak, memory);
+  if (precision == at::kFloat) result["gradient_difference"] = gradient_difference;
   result["warmup_losses"] = losses;
   result["peak_rss_bytes"] = ranks.largest(peak_resident_bytes());
   result["peer_wrapper"] = ranks.wrapper();

@@ -12,24 +12,34 @@
 namespace swath::bench {
 namespace {
 
-double difference_of(const at::Tensor& ours, const ParamSegment& segment,
-                     const std::filesystem::path& path) {
-  // Opened anew for each parameter, so that never the whole file counts as this process' memory.
-  const at::Tensor theirs = read_tensor(SafetensorsFile(path), segment.name);
-  if (theirs.sizes() != at::IntArrayRef(segment.shape)) {
-    throw Error(fmt::format("bench peer: {} has the shape [{}] here, [{}] in Python.", segment.name,
-                            fmt::join(segment.shape, ", "), fmt::join(theirs.sizes(), ", ")));
-  }
-  const at::Tensor part = theirs.flatten().narrow(0, segment.start, segment.length);
-  const double scale = theirs.abs().max().item<double>();
-  const double difference = (ours - part).abs().max().item<double>();
-  return difference == 0 ? 0 : difference / scale;
+// Opened anew for each parameter, so that never the whole file counts as this process' memory.
+at::Tensor read_gradient(const std::filesystem::path& path, const std::string& name) {
+  return read_tensor(SafetensorsFile(path), name);
+}
+
+void check_shape(const std::string& name, at::IntArrayRef shape, const at::Tensor& exact) {
+  if (exact.sizes() == shape) return;
+  throw Error(fmt::format("bench peer: {} has the shape [{}], in float64 [{}].", name,
+                          fmt::join(shape, ", "), fmt::join(exact.sizes(), ", ")));
+}
+
+// Of a part that begins at `start` in the whole; throws when it is more than `tolerance`.
+double difference_of(const std::string& whose, const std::string& name, const at::Tensor& gradient,
+                     int64_t start, const at::Tensor& exact, double tolerance) {
+  const at::Tensor part = exact.flatten().narrow(0, start, gradient.numel());
+  const double difference = (gradient.flatten() - part).abs().max().item<double>();
+  const double relative = difference == 0 ? 0 : difference / exact.abs().max().item<double>();
+  if (relative <= tolerance) return relative;
+  throw Error(fmt::format(
+      "bench peer: {} gradient of {} differs by {:.3g} of its largest element from that in "
+      "float64, more than {:.3g}: not the same work.",
+      whose, name, relative, tolerance));
 }
 
 }  // namespace
 
-double check_same_gradients(const std::vector<ParamView>& views, const std::filesystem::path& file,
-                            double tolerance) {
+double check_our_gradients(const std::vector<ParamView>& views, const std::filesystem::path& exact,
+                           double tolerance) {
   const at::NoGradGuard no_grad;
   double largest = 0;
   bool is_any = false;
@@ -37,18 +47,32 @@ double check_same_gradients(const std::vector<ParamView>& views, const std::file
     for (const ParamSegment& segment : view.segments) {
       if (segment.length == 0) continue;
       is_any = true;
+      const at::Tensor whole = read_gradient(exact, segment.name);
+      check_shape(segment.name, segment.shape, whole);
       const at::Tensor ours = view.grad.narrow(0, segment.offset, segment.length).cpu();
-      const double difference = difference_of(ours, segment, file);
-      if (!(difference <= tolerance)) {
-        throw Error(fmt::format(
-            "bench peer: the gradient of {} differs by {:.3g} of its largest element from the "
-            "peer's, more than {:.3g}: not the same work.",
-            segment.name, difference, tolerance));
-      }
-      largest = std::max(largest, difference);
+      largest = std::max(largest,
+                         difference_of("our", segment.name, ours, segment.start, whole, tolerance));
     }
   }
   if (!is_any) throw Error("bench peer: this rank holds no gradient to compare.");
+  return largest;
+}
+
+double check_peer_gradients(const std::filesystem::path& file, const std::filesystem::path& exact,
+                            double tolerance) {
+  const at::NoGradGuard no_grad;
+  double largest = 0;
+  bool is_any = false;
+  const SafetensorsFile header(exact);
+  for (const TensorEntry& entry : header.entries()) {
+    const std::string& name = entry.name;
+    is_any = true;
+    const at::Tensor whole = read_gradient(exact, name);
+    const at::Tensor theirs = read_gradient(file, name);
+    check_shape(name, theirs.sizes(), whole);
+    largest = std::max(largest, difference_of("the peer's", name, theirs, 0, whole, tolerance));
+  }
+  if (!is_any) throw Error("bench peer: the peer wrote no gradient to compare.");
   return largest;
 }
 

@@ -25,11 +25,14 @@ class PeerGradients : public testing::Test {
  protected:
   PeerGradients()
       : file_(fs::temp_directory_path() / ("swath_peer_gradients_" + std::to_string(getpid()))) {
-    write_tensors(file_, {{"weight", at::tensor({1.F, -4.F, 2.F, 0.F, 3.F, 1.F}).view({2, 3})},
-                          {"bias", at::tensor({0.5F, 0.25F})}});
+    write_tensors(file_,
+                  {{"weight", whole_weight()}, {"bias", at::tensor({0.5, 0.25}, at::kDouble)}});
   }
   ~PeerGradients() override { fs::remove(file_); }
 
+  static at::Tensor whole_weight() {
+    return at::tensor({1., -4., 2., 0., 3., 1.}, at::kDouble).view({2, 3});
+  }
   // The last four elements of the weight and the whole bias, as a rank holds them.
   static ParamView view_of(float last_of_weight) {
     ParamView view;
@@ -47,7 +50,7 @@ class PeerGradients : public testing::Test {
   }
   std::string message_of(const ParamView& view) const {
     try {
-      check_same_gradients({view}, file_, kTolerance);
+      check_our_gradients({view}, file_, kTolerance);
     } catch (const Error& error) {
       return error.what();
     }
@@ -58,9 +61,9 @@ class PeerGradients : public testing::Test {
 };
 
 TEST_F(PeerGradients, PartsAreComparedWithTheSamePartOfTheWhole) {
-  EXPECT_EQ(check_same_gradients({view_of(1)}, file_, kTolerance), 0);
+  EXPECT_EQ(check_our_gradients({view_of(1)}, file_, kTolerance), 0);
   // By the largest element of the whole weight, which this rank does not hold: 4.
-  EXPECT_NEAR(check_same_gradients({view_of(1 + 2e-5F)}, file_, kTolerance), 5e-6, 1e-7);
+  EXPECT_NEAR(check_our_gradients({view_of(1 + 2e-5F)}, file_, kTolerance), 5e-6, 1e-7);
 }
 
 TEST_F(PeerGradients, OtherGradientsAreNamed) {
@@ -72,7 +75,22 @@ TEST_F(PeerGradients, OtherGradientsAreNamed) {
   ParamView name = view_of(1);
   name.segments[1].name = "scale";
   EXPECT_THAT(message_of(name), HasSubstr("scale"));
-  EXPECT_THROW(check_same_gradients({}, file_, kTolerance), Error);
+  EXPECT_THROW(check_our_gradients({}, file_, kTolerance), Error);
+}
+
+TEST_F(PeerGradients, WholeFilesAreCompared) {
+  const fs::path peer = file_.string() + ".peer";
+  const auto difference_of = [&](const at::Tensor& weight) {
+    write_tensors(peer, {{"weight", weight}, {"bias", at::tensor({0.5F, 0.25F})}});
+    return check_peer_gradients(peer, file_, kTolerance);
+  };
+  EXPECT_EQ(difference_of(whole_weight().to(at::kFloat)), 0);
+  EXPECT_NEAR(difference_of(whole_weight() + 2e-5), 5e-6, 1e-7);
+  EXPECT_THROW(difference_of(whole_weight() + 8e-5), Error);
+  EXPECT_THROW(difference_of(whole_weight().view({3, 2})), Error);
+  write_tensors(peer, {{"bias", at::tensor({0.5F, 0.25F})}});
+  EXPECT_THROW(check_peer_gradients(peer, file_, kTolerance), Error);
+  fs::remove(peer);
 }
 
 }  // namespace

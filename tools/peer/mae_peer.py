@@ -2,7 +2,7 @@
 """The MAE training step of `swath bench peer` in Python: torch and timm, as a user would write it.
 
     .deps/peer/bin/python tools/peer/mae_peer.py START.safetensors [--mode eager|compile]
-        [--dtype float32|bfloat16] [--device cpu|cuda] [--threads 2]
+        [--dtype float32|bfloat16|float64] [--device cpu|cuda] [--threads 2]
         [--wrapper ddp|fsdp|fsdp-keep --rank 0 --ranks 2 --meet FILE]
 
 START holds the initial weights under "weight.NAME" (MAE's names), a batch "images" (B, C, H, W), the
@@ -14,14 +14,15 @@ It writes one JSON line when it is ready, then obeys lines on its standard input
 with one JSON line, so that a driver can take turns between it and another program:
 
     gradients FILE  one forward and backward pass without an update; the gradients, whole, go into
-                    FILE (safetensors, float32) under the parameters' names: {"gradients": FILE}
+                    FILE (safetensors, the parameters' dtype) under the parameters' names:
+                    {"gradients": FILE}
     run N           N training steps on the same batch: {"loss": of the last step's forward pass,
                     "losses": [...], "seconds_per_step": median, "seconds": [...],
                     "peak_rss_bytes": ...}
     quit
 
 The model is the public one: every patch is embedded, every patch predicted, timm's blocks, fused
-AdamW. bfloat16 is autocast over float32 weights.
+AdamW. bfloat16 is autocast over float32 weights; float64 is everything in float64.
 
 With a wrapper, processes that share the new file FILE train as ranks over Gloo (NCCL on GPUs), each
 on its own START, and all obey the same lines; losses and gradients are means over them. ddp is
@@ -132,7 +133,7 @@ class Mae(torch.nn.Module):
             mean = target.mean(-1, keepdim=True)
             var = target.var(-1, keepdim=True)
             target = (target - mean) / (var + 1e-6) ** 0.5
-        loss = ((pred.float() - target) ** 2).mean(-1)
+        loss = ((pred.to(target.dtype) - target) ** 2).mean(-1)
         return (loss * mask).sum() / mask.sum()
 
 
@@ -165,8 +166,9 @@ def write_gradients(model, path):
                   if p.requires_grad]
     header, end = {}, 0
     for name, parameter in parameters:
-        begin, end = end, end + 4 * parameter.numel()
-        header[name] = {"dtype": "F32", "shape": list(parameter.shape), "data_offsets": [begin, end]}
+        begin, end = end, end + parameter.itemsize * parameter.numel()
+        header[name] = {"dtype": f"F{8 * parameter.itemsize}", "shape": list(parameter.shape),
+                        "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
@@ -175,14 +177,14 @@ def write_gradients(model, path):
             gradient = parameter.grad
             if isinstance(gradient, DTensor):
                 gradient = gradient.full_tensor()
-            file.write(gradient.float().cpu().contiguous().numpy())
+            file.write(gradient.cpu().contiguous().numpy())
 
 
 def main(make_model=Mae):
     parser = argparse.ArgumentParser()
     parser.add_argument("start")
     parser.add_argument("--mode", choices=["eager", "compile"], default="eager")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float64"], default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--wrapper", choices=["none", "ddp", "fsdp", "fsdp-keep"], default="none")
@@ -201,9 +203,10 @@ def main(make_model=Mae):
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(file.get_tensor("weight." + model.public_name(name)))
-        images = file.get_tensor("images").to(device)
+        weights = torch.float64 if arguments.dtype == "float64" else torch.float32
+        images = file.get_tensor("images").to(device, weights)
         noise = file.get_tensor(model.random_input).to(device)
-    model.to(device)
+    model.to(device, weights)
     forward = wrap(model, arguments, device)
 
     decay, no_decay = [], []

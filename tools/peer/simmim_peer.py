@@ -60,7 +60,7 @@ class SimMim(torch.nn.Module):
         x = self.encoder.norm(self.encoder.layers(x))
         restored = self.decoder(x.permute(0, 3, 1, 2))
         pixels = mask.repeat_interleave(self.patch, 1).repeat_interleave(self.patch, 2).unsqueeze(1)
-        error = (images - restored.float()).abs()
+        error = (images - restored.to(images.dtype)).abs()
         return (error * pixels).sum() / (pixels.sum() + 1e-5) / self.channels
 
 
