@@ -3,6 +3,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "core/error.h"
 
 namespace swath {
 namespace {
@@ -28,23 +33,30 @@ std::vector<std::string> split_cells(std::string_view line) {
 
 }  // namespace
 
-CsvReader::CsvReader(std::string text) : text_(std::move(text)) {
-  // The mark of byte order that spreadsheets put in front of UTF-8.
-  if (std::string_view(text_).starts_with("\xef\xbb\xbf")) position_ = 3;
+CsvReader::CsvReader(std::unique_ptr<std::istream> input, std::string source)
+    : input_(std::move(input)), source_(std::move(source)) {}
+
+CsvReader::CsvReader(std::string text)
+    : CsvReader(std::make_unique<std::istringstream>(std::move(text)), "text") {}
+
+CsvReader CsvReader::of_file(const std::filesystem::path& path) {
+  auto file = std::make_unique<std::ifstream>(path, std::ios::binary);
+  if (!*file) throw Error(fmt::format("{}: cannot be opened.", path.string()));
+  return {std::move(file), path.string()};
 }
 
 bool CsvReader::next() {
-  while (position_ < text_.size()) {
-    size_t end = text_.find('\n', position_);
-    if (end == std::string::npos) end = text_.size();
-    line_ = std::string_view(text_).substr(position_, end - position_);
+  while (std::getline(*input_, text_)) {
+    line_ = text_;
+    // The mark of byte order that spreadsheets put in front of UTF-8.
+    if (line_number_ == 0 && line_.starts_with("\xef\xbb\xbf")) line_.remove_prefix(3);
     if (line_.ends_with('\r')) line_.remove_suffix(1);
-    position_ = end + 1;
     ++line_number_;
     if (line_.empty()) continue;
     cells_ = split_cells(line_);
     return true;
   }
+  if (input_->bad()) throw Error(fmt::format("{}: cannot be read.", source_));
   return false;
 }
 

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <istream>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +16,8 @@ namespace swath {
 class CsvReader {
  public:
   explicit CsvReader(std::string text);
+  // Line by line from the file, of any size. Throws Error where it cannot be opened or read.
+  static CsvReader of_file(const std::filesystem::path& path);
 
   bool next();  // false at the end
   std::string_view line() const { return line_; }
@@ -20,9 +25,12 @@ class CsvReader {
   int64_t line_number() const { return line_number_; }
 
  private:
-  std::string text_;
-  size_t position_ = 0;
+  CsvReader(std::unique_ptr<std::istream> input, std::string source);
+
+  std::unique_ptr<std::istream> input_;
+  std::string source_;  // for messages
   int64_t line_number_ = 0;
+  std::string text_;  // of the line
   std::string_view line_;
   std::vector<std::string> cells_;
 };

@@ -68,6 +68,22 @@ std::span<const double> CloudLabels::properties_of(int64_t index) const {
   return std::span(properties).subspan(static_cast<size_t>(index) * width, width);
 }
 
+void OtherLabels::add(const Granule& granule, int64_t raw_class) {
+  ++count;
+  ++raw[raw_class];
+  auto& span = spans.try_emplace(granule.platform, granule, granule).first->second;
+  span = {std::min(span.first, granule), std::max(span.second, granule)};
+}
+
+void OtherLabels::append(const OtherLabels& other) {
+  count += other.count;
+  for (const auto& [raw_class, labels] : other.raw) raw[raw_class] += labels;
+  for (const auto& [platform, span] : other.spans) {
+    auto& own = spans.try_emplace(platform, span).first->second;
+    own = {std::min(own.first, span.first), std::max(own.second, span.second)};
+  }
+}
+
 void CloudLabels::append(const CloudLabels& other) {
   if (form.empty()) {
     *this = other;
@@ -103,6 +119,7 @@ void CloudLabels::append(const CloudLabels& other) {
     target.push_back(static_cast<size_t>(
         std::find(property_names.begin(), property_names.end(), name) - property_names.begin()));
   }
+  others.append(other.others);
   for (int64_t i = 0; i < other.size(); ++i) {
     places.push_back(other.places[static_cast<size_t>(i)]);
     raw.push_back(other.raw[static_cast<size_t>(i)]);
@@ -113,12 +130,13 @@ void CloudLabels::append(const CloudLabels& other) {
   }
 }
 
-CloudLabels read_cloud_labels(const fs::path& path) {
+CloudLabels read_cloud_labels(const fs::path& path, const std::set<Granule>* granules) {
   CloudLabels labels;
   for (const fs::path& file : label_files(path)) {
-    labels.append(file.extension() == ".nc" ? read_label_netcdf(file) : read_label_table(file));
+    labels.append(file.extension() == ".nc" ? read_label_netcdf(file, granules)
+                                            : read_label_table(file, granules));
   }
-  if (labels.size() == 0) {
+  if (labels.size() + labels.others.count == 0) {
     throw UsageError(fmt::format("labels: {} holds no label.", path.string()));
   }
   return labels;

@@ -9,14 +9,26 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/config.h"
 #include "data/clouds/chip_place.h"
 
 namespace swath::data::clouds {
+
+// Labels that nothing can be joined with: counted, not kept.
+struct OtherLabels {
+  int64_t count = 0;
+  std::map<int64_t, int64_t> raw;                         // labels by class number
+  std::map<Platform, std::pair<Granule, Granule>> spans;  // first and last
+
+  void add(const Granule& granule, int64_t raw_class);
+  void append(const OtherLabels& other);
+};
 
 struct CloudLabels {
   std::string form;  // "netcdf" or "table"
@@ -26,6 +38,7 @@ struct CloudLabels {
   std::vector<int64_t> raw;  // class as the file has it
   std::vector<std::string> property_names;
   std::vector<double> properties;  // one row per label; NaN: none
+  OtherLabels others;              // of granules that were not asked for
 
   int64_t size() const { return static_cast<int64_t>(raw.size()); }
   std::span<const double> properties_of(int64_t index) const;
@@ -34,10 +47,12 @@ struct CloudLabels {
   void append(const CloudLabels& other);
 };
 
-// Of a file (.nc, .csv), or of all such files below a folder in the order of their names. Throws
-// UsageError when there is none, or both forms are mixed; Error naming file and line or variable
-// for what cannot be read.
-CloudLabels read_cloud_labels(const std::filesystem::path& path);
+// Of a file (.nc, .csv), or of all such files below a folder in the order of their names; with
+// `granules` those of these granules, while the rest is only counted: tables of many years are
+// larger than the memory. Throws UsageError when there is none, or both forms are mixed; Error
+// naming file and line or variable for what cannot be read.
+CloudLabels read_cloud_labels(const std::filesystem::path& path,
+                              const std::set<Granule>* granules = nullptr);
 
 // For commands that make labels of their own. The directory must be empty, unless it may be written
 // over; it is not made yet.

@@ -87,6 +87,29 @@ TEST(CloudLabels, BadTablesAreNamedByLine) {
   EXPECT_CONTAINS(message(header), "holds no label");
 }
 
+TEST(CloudLabels, OfOtherGranulesAreOnlyCounted) {
+  TemporaryDirectory root;
+  CloudLabels labels = label_grid({kTerra, kAqua}, 2, 3, 1, 4);
+  labels.form = "table";
+  write_label_table(root / "labels.csv", labels);
+  const std::set<Granule> wanted = {kAqua};
+  const CloudLabels read = read_cloud_labels(root.path(), &wanted);
+  EXPECT_EQ(read.size(), 6);
+  for (const ChipPlace& place : read.places) EXPECT_EQ(place.granule, kAqua);
+  EXPECT_EQ(read.others.count, 6);
+  int64_t counted = 0;
+  for (const auto& [raw, count] : read.others.raw) counted += count;
+  EXPECT_EQ(counted, 6);
+  EXPECT_EQ(read.others.spans.at(Platform::kTerra), std::pair(kTerra, kTerra));
+  if (!has_netcdf()) return;
+  TemporaryDirectory files;
+  CloudLabels other = label_grid({kTerra}, 2, 3, 0, 4);
+  write_label_netcdf(files / "CMPST_MOD021KM.A2012123.1015.nc", other);
+  const CloudLabels none = read_cloud_labels(files.path(), &wanted);
+  EXPECT_EQ(none.size(), 0);
+  EXPECT_EQ(none.others.count, 6);
+}
+
 TEST(CloudLabels, OriginsAndFormsAreNotMixed) {
   TemporaryDirectory root;
   CloudLabels labels = label_grid({kTerra}, 1, 2, 1, 4);

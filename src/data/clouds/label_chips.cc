@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -33,9 +34,9 @@ struct Chips {
   std::vector<Part> parts;       // by time, whether it has a label or not
 };
 
-Chips read_chips(const Dataset& dataset, const TimeSplit& split) {
+Chips read_chips(const Dataset& dataset, std::vector<ChipPlace> places, const TimeSplit& split) {
   Chips chips;
-  chips.places = chip_places(dataset);
+  chips.places = std::move(places);
   for (int64_t i = 0; i < dataset.size(); ++i) {
     chips.names.push_back(dataset.sample(i).name);
     chips.parts.push_back(split.part_of(chips.places[static_cast<size_t>(i)].granule));
@@ -45,7 +46,7 @@ Chips read_chips(const Dataset& dataset, const TimeSplit& split) {
 }
 
 std::map<int64_t, int64_t> count_raw(const CloudLabels& labels) {
-  std::map<int64_t, int64_t> counts;
+  std::map<int64_t, int64_t> counts = labels.others.raw;
   for (const int64_t raw : labels.raw) ++counts[raw];
   return counts;
 }
@@ -247,9 +248,12 @@ std::vector<int64_t> draw_fraction(const std::vector<int64_t>& indices,
 Json label_chips(const LabelOptions& options) {
   // 1. What there is.
   check_options(options);
-  const TimeSplit split(options.split);
   const std::unique_ptr<Dataset> dataset = open_dataset(options.data);
-  const CloudLabels labels = read_cloud_labels(options.labels);
+  std::vector<ChipPlace> places = chip_places(*dataset);
+  const TimeSplit split(options.split, places);
+  std::set<Granule> granules;
+  for (const ChipPlace& place : places) granules.insert(place.granule);
+  const CloudLabels labels = read_cloud_labels(options.labels, &granules);
   const LabelMap map = read_label_map(options.label_map, options.labels, labels.form);
   const std::map<int64_t, int64_t> raw_counts = count_raw(labels);
   for (const auto& [raw, count] : raw_counts) {
@@ -268,7 +272,7 @@ Json label_chips(const LabelOptions& options) {
   }
 
   // 2. Which chip has which class, and on which side of the split it is.
-  Chips chips = read_chips(*dataset, split);
+  Chips chips = read_chips(*dataset, std::move(places), split);
   const JoinResult join = join_labels(chips.places, labels, options.join, options.limit_km);
   int64_t dropped = 0;
   for (size_t i = 0; i < chips.names.size(); ++i) {
@@ -327,7 +331,7 @@ Json label_chips(const LabelOptions& options) {
   Json result{{"form", labels.form},
               {"derived", labels.derived},
               {"chips", chips.names.size()},
-              {"labels", labels.size()},
+              {"labels", labels.size() + labels.others.count},
               {"raw_counts", std::move(raw_json)},
               {"dropped", dropped},
               {"join", join.to_json()},

@@ -34,8 +34,8 @@ const ChipPlace& at(const std::vector<ChipPlace>& places, int64_t index) {
 }
 
 // "Terra from 2012-05-02 to 2012-05-04"
-std::string range_text(const std::vector<ChipPlace>& places) {
-  std::map<Platform, std::pair<Granule, Granule>> ranges;
+std::string range_text(const std::vector<ChipPlace>& places, const OtherLabels& others = {}) {
+  std::map<Platform, std::pair<Granule, Granule>> ranges = others.spans;
   for (const ChipPlace& place : places) {
     auto& range =
         ranges.try_emplace(place.granule.platform, place.granule, place.granule).first->second;
@@ -63,6 +63,7 @@ class Join {
     result_.by = by_pixel ? "pixel" : "nearest";
     const IndicesByGranule chips = by_granule(chips_);
     const IndicesByGranule labels = by_granule(labels_.places);
+    result_.labels_without_granule = labels_.others.count;
     for (const auto& [granule, of_granule] : labels) {
       refuse_contradictions(of_granule, by_pixel);
       if (!chips.contains(granule)) {
@@ -81,7 +82,8 @@ class Join {
     }
     const auto num_chips = static_cast<int64_t>(chips_.size());
     result_.chips_too_far = num_chips - result_.matched - result_.chips_without_granule;
-    result_.labels_too_far = labels_.size() - result_.matched - result_.labels_without_granule;
+    result_.labels_too_far =
+        labels_.size() + labels_.others.count - result_.matched - result_.labels_without_granule;
     return std::move(result_);
   }
 
@@ -226,7 +228,8 @@ JoinResult join_labels(const std::vector<ChipPlace>& chips, const CloudLabels& l
   if (result.matched == 0) {
     throw UsageError(
         fmt::format("labels: none of {} chips ({}) has a label: there are {} labels ({}).",
-                    chips.size(), range_text(chips), labels.size(), range_text(labels.places)),
+                    chips.size(), range_text(chips), labels.size() + labels.others.count,
+                    range_text(labels.places, labels.others)),
         "check that platform and dates of chips and labels are the same.");
   }
   return result;

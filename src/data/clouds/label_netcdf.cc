@@ -209,7 +209,7 @@ std::pair<std::string, std::string> place_of_property(const std::string& name) {
 
 bool has_netcdf() { return true; }
 
-CloudLabels read_label_netcdf(const fs::path& path) {
+CloudLabels read_label_netcdf(const fs::path& path, const std::set<Granule>* granules) {
   const NetcdfFile file = NetcdfFile::open(path);
   CloudLabels labels;
   labels.form = "netcdf";
@@ -228,6 +228,10 @@ CloudLabels read_label_netcdf(const fs::path& path) {
     file.fail(fmt::format("has {} labels, and a `coords` that is not {} x 2", patches, patches));
   }
   const std::vector<double> raw = read_numbers(file, file.id(), label_variable, kLabels);
+  if (granules != nullptr && !granules->contains(granule)) {
+    for (const double value : raw) labels.others.add(granule, static_cast<int64_t>(value));
+    return labels;
+  }
   const std::vector<double> pixels = read_numbers(file, file.id(), coordinate_variable, "coords");
   for (size_t i = 0; i < patches; ++i) {
     ChipPlace place;
@@ -336,7 +340,9 @@ namespace {
 }  // namespace
 
 bool has_netcdf() { return false; }
-CloudLabels read_label_netcdf(const std::filesystem::path& path) { refuse(path); }
+CloudLabels read_label_netcdf(const std::filesystem::path& path, const std::set<Granule>*) {
+  refuse(path);
+}
 void write_label_netcdf(const std::filesystem::path& path, const CloudLabels&) { refuse(path); }
 
 }  // namespace swath::data::clouds

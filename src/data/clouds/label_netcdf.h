@@ -19,9 +19,11 @@ namespace swath::data::clouds {
 // Whether swath was built with the NetCDF library.
 bool has_netcdf();
 
-// Throws Error naming the file and the missing variable, or when the file's name and hdfname are of
-// two granules; UsageError when swath was built without NetCDF.
-CloudLabels read_label_netcdf(const std::filesystem::path& path);
+// With `granules` the labels of another one are only counted. Throws Error naming the file and the
+// missing variable, or when the file's name and hdfname are of two granules; UsageError when swath
+// was built without NetCDF.
+CloudLabels read_label_netcdf(const std::filesystem::path& path,
+                              const std::set<Granule>* granules = nullptr);
 
 // Writes the labels of one granule. Properties named NAME_mean and NAME_std become variables NAME
 // of the groups mean and std; Cloud_Phase_Infrared_NAME become NAME of category; others go to mean

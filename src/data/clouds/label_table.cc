@@ -29,12 +29,13 @@ struct Columns {
 
 class TableReader {
  public:
-  explicit TableReader(fs::path path) : path_(std::move(path)) {}
+  TableReader(fs::path path, const std::set<Granule>* granules)
+      : path_(std::move(path)), granules_(granules) {}
 
   CloudLabels read() {
     CloudLabels labels;
     labels.form = "table";
-    CsvReader reader(read_file(path_));
+    CsvReader reader = CsvReader::of_file(path_);
     bool has_header = false;
     while (reader.next()) {
       line_ = reader.line_number();
@@ -99,6 +100,10 @@ class TableReader {
     if (std::isnan(raw) || raw != std::floor(raw) || std::abs(raw) > 1e6) {
       fail(fmt::format("`{}` is no class number.", cells[columns_.label]));
     }
+    if (granules_ != nullptr && !granules_->contains(place.granule)) {
+      labels->others.add(place.granule, static_cast<int64_t>(raw));
+      return;
+    }
     labels->places.push_back(place);
     labels->raw.push_back(static_cast<int64_t>(raw));
     for (const size_t c : columns_.properties) {
@@ -136,6 +141,7 @@ class TableReader {
   }
 
   fs::path path_;
+  const std::set<Granule>* granules_;  // null: of all
   int64_t line_ = 0;
   size_t width_ = 0;
   Columns columns_;
@@ -143,7 +149,9 @@ class TableReader {
 
 }  // namespace
 
-CloudLabels read_label_table(const fs::path& path) { return TableReader(path).read(); }
+CloudLabels read_label_table(const fs::path& path, const std::set<Granule>* granules) {
+  return TableReader(path, granules).read();
+}
 
 void write_label_table(const fs::path& path, const CloudLabels& labels) {
   std::string text;

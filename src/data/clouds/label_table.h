@@ -12,8 +12,10 @@
 
 namespace swath::data::clouds {
 
-// Throws Error naming the file and the line or the missing column.
-CloudLabels read_label_table(const std::filesystem::path& path);
+// With `granules` the labels of others are only counted. Throws Error naming the file and the line
+// or the missing column.
+CloudLabels read_label_table(const std::filesystem::path& path,
+                             const std::set<Granule>* granules = nullptr);
 
 void write_label_table(const std::filesystem::path& path, const CloudLabels& labels);
 

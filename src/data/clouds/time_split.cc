@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <utility>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -80,7 +82,7 @@ const char* part_name(Part part) {
   return "none";
 }
 
-TimeSplit::TimeSplit(const TimeSplitOptions& options)
+TimeSplit::TimeSplit(const TimeSplitOptions& options, const std::vector<ChipPlace>& places)
     : options_(options),
       train_platforms_(parse_platforms(options.train_platforms)),
       test_platforms_(parse_platforms(options.test_platforms)) {
@@ -113,6 +115,37 @@ TimeSplit::TimeSplit(const TimeSplitOptions& options)
     }
     exclusions_.push_back({*platform, days.substr(0, 10), days.substr(11)});
   }
+  if (options.by != "years") divide_few_groups(places);
+}
+
+void TimeSplit::divide_few_groups(const std::vector<ChipPlace>& places) {
+  std::set<std::string> groups;
+  for (const ChipPlace& place : places) {
+    groups.insert(group_of(place.granule));
+    if (std::cmp_greater_equal(groups.size(), kFewGroups)) return;
+  }
+  std::vector<std::pair<double, std::string>> ranked;
+  for (const std::string& group : groups) ranked.emplace_back(share_of(group), group);
+  std::sort(ranked.begin(), ranked.end());
+  const auto count = static_cast<int64_t>(ranked.size());
+  // At least one, and one left for each part that is still to come.
+  const auto members = [&](double share, int64_t most) {
+    if (share == 0) return int64_t{0};
+    return std::min(most, std::max<int64_t>(1, std::llround(share * static_cast<double>(count))));
+  };
+  const int64_t test = members(options_.test_share, count - 1);
+  const int64_t validation = members(options_.validation_share, count - test - 1);
+  for (int64_t i = 0; i < count; ++i) {
+    few_groups_[ranked[static_cast<size_t>(i)].second] = i < test                ? Part::kTest
+                                                         : i < test + validation ? Part::kValidation
+                                                                                 : Part::kTrain;
+  }
+}
+
+std::string TimeSplit::group_of(const Granule& granule) const {
+  std::string text = fmt::format("{}:{}", options_.salt, granule.day_text());
+  if (options_.by == "granules") text += fmt::format("/{:04}", granule.start);
+  return text;
 }
 
 Part TimeSplit::part_of_year(int64_t year) const {
@@ -130,9 +163,9 @@ bool TimeSplit::is_boundary_day(const Granule& granule) const {
 
 Part TimeSplit::part_by_time(const Granule& granule) const {
   if (options_.by == "years") return part_of_year(granule.year());
-  std::string text = fmt::format("{}:{}", options_.salt, granule.day_text());
-  if (options_.by == "granules") text += fmt::format("/{:04}", granule.start);
-  const double share = share_of(text);
+  const std::string group = group_of(granule);
+  if (const auto found = few_groups_.find(group); found != few_groups_.end()) return found->second;
+  const double share = share_of(group);
   if (share < options_.test_share) return Part::kTest;
   return share < options_.test_share + options_.validation_share ? Part::kValidation : Part::kTrain;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,8 @@ struct TimeSplitOptions {
   // years: those below. days: each day goes to the part that the SHA-256 of "<salt>:<yyyy-mm-dd>"
   // says, for sets of less than some years; both platforms pass the same weather within hours.
   // granules: the same with the granule's time, for sets of a few days, of which neighbours may
-  // share a storm.
+  // share a storm. Of fewer than kFewGroups days or granules those with the lowest numbers are the
+  // test, then the validation, so that shares are met and no part stays empty.
   std::string by = "years";
   std::vector<int64_t> train_years = {2000, 2017};  // first and last
   std::vector<int64_t> validation_years = {2018, 2019};
@@ -33,13 +35,16 @@ struct TimeSplitOptions {
   void describe(FieldTable& fields);
 };
 
+inline constexpr int64_t kFewGroups = 40;
+
 enum class Part { kTrain, kValidation, kTest, kNone };
 const char* part_name(Part part);  // "train", "validation", "test", "none"
 
 class TimeSplit {
  public:
-  // Throws UsageError for parts that overlap, shares above 1, a platform or day that is none.
-  explicit TimeSplit(const TimeSplitOptions& options);
+  // For chips at these places. Throws UsageError for parts that overlap, shares above 1, a platform
+  // or day that is none.
+  explicit TimeSplit(const TimeSplitOptions& options, const std::vector<ChipPlace>& places = {});
 
   // By years, the first day of a part that follows another at once is left out (kNone), so that no
   // weather system is on both sides.
@@ -56,12 +61,15 @@ class TimeSplit {
   };
   Part part_of_year(int64_t year) const;
   Part part_by_time(const Granule& granule) const;
+  std::string group_of(const Granule& granule) const;  // what its share is the hash of
+  void divide_few_groups(const std::vector<ChipPlace>& places);
   bool is_boundary_day(const Granule& granule) const;
 
   TimeSplitOptions options_;
   std::vector<Platform> train_platforms_;
   std::vector<Platform> test_platforms_;
   std::vector<Exclusion> exclusions_;
+  std::map<std::string, Part> few_groups_;  // empty: there are many
 };
 
 }  // namespace swath::data::clouds

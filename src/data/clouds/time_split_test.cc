@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "data/test_files.h"
@@ -91,6 +93,25 @@ TEST(TimeSplit, GranulesOfADayMayBeOnBothSides) {
     ++granules[split.part_of(day(Platform::kTerra, 2010, 5, 5, hour))];
   }
   EXPECT_GE(granules.size(), 2U);
+}
+
+TEST(TimeSplit, NoPartOfAFewGranulesStaysEmpty) {
+  TimeSplitOptions options;
+  options.by = "granules";
+  for (int count = 3; count < kFewGroups; count += 4) {
+    std::vector<ChipPlace> places;
+    for (int i = 0; i < count; ++i) {
+      ChipPlace place;
+      place.granule = granule_at(Platform::kTerra, 2010, 5, 5, i / 12, i % 12 * 5);
+      places.push_back(place);
+    }
+    const TimeSplit split(options, places);
+    std::map<Part, int> parts;
+    for (const ChipPlace& place : places) ++parts[split.part_of(place.granule)];
+    EXPECT_EQ(parts[Part::kTest], std::max(1L, std::lround(0.25 * count))) << count;
+    EXPECT_EQ(parts[Part::kValidation], std::max(1L, std::lround(0.15 * count))) << count;
+    EXPECT_GT(parts[Part::kTrain], 0) << count;
+  }
 }
 
 TEST(TimeSplit, RefusesContradictions) {
