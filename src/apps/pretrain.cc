@@ -204,6 +204,7 @@ std::unique_ptr<data::Loader> open_test_loader(const PretrainOptions& options,
   data.list = options.test_list;
   data.exclude_list.clear();
   data.list_sha256.clear();
+  data.limit = options.test_limit;
   const std::shared_ptr<const data::Dataset> dataset = data::open_dataset(data);
   const bool is_same_root =
       options.test_root.empty() || fs::equivalent(options.test_root, options.data.root);

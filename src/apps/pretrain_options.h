@@ -58,6 +58,7 @@ struct PretrainOptions {
   data::DatasetOptions data;
   std::string test_root;
   std::string test_list;
+  int64_t test_limit = 0;
   data::TransformOptions transform;
   data::LoaderOptions loader;
   NormalizationOptions normalization;
@@ -78,6 +79,7 @@ struct PretrainOptions {
     fields.section("data", data);
     fields.add("test_root", &test_root, "images of the test loss, when they lie apart");
     fields.add("test_list", &test_list, "list of them, below test_root or else data.root");
+    fields.add("test_limit", &test_limit, "use so many of them; 0: all").at_least(0);
     fields.section("transform", transform);
     fields.section("loader", loader);
     fields.section("normalization", normalization);

@@ -66,6 +66,10 @@ void DatasetOptions::describe(FieldTable& fields) {
   fields.add("list_sha256", &list_sha256, "refuse another list; a run stores that of its own");
   fields.add("exclude_list_sha256", &exclude_list_sha256, "the same of exclude_list");
   fields
+      .add("limit", &limit,
+           "use so many samples of all, chosen by their names: the same ones each time; 0: all")
+      .at_least(0);
+  fields
       .add("labels", &labels,
            "class of an image in a folder: its top folder below root, the leaf folder that holds "
            "it, or none")
@@ -110,6 +114,7 @@ std::unique_ptr<Dataset> open_dataset(const DatasetOptions& options) {
     dataset = exclude_by_list(std::move(dataset), read_list_file(options.exclude_list),
                               options.exclude_list);
   }
+  if (options.limit > 0) dataset = limit_samples(std::move(dataset), options.limit);
   return dataset;
 }
 

@@ -48,6 +48,7 @@ struct DatasetOptions {
   // SHA-256 of the two files; empty: not checked. Pretraining stores them with its run.
   std::string list_sha256;
   std::string exclude_list_sha256;
+  int64_t limit = 0;  // so many samples of what the lists leave, the same ones each time; 0: all
   std::string labels = "top";  // class of an image in a folder: top or leaf folder, or none
   // What chips of `swath chips` are turned into while they are read: see
   // modis/chip_fields.h.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "core/hash.h"
 #include "data/shard_set.h"
 #include "data/subset_dataset.h"
@@ -45,6 +47,30 @@ TEST(Dataset, ListGivesOrderLabelsAndClasses) {
   // The same image has the same id with and without a list.
   const auto whole = open_dataset(options_for(root / "images"));
   EXPECT_EQ(dataset->sample(1).id, whole->sample(0).id);
+}
+
+TEST(Dataset, LimitsAreTheSameSamplesEachTime) {
+  TemporaryDirectory root;
+  write_class_folders(root / "images", 2, 10);
+  DatasetOptions options = options_for(root / "images");
+  const auto whole = open_dataset(options);
+  const auto names_of = [&](int64_t limit) {
+    options.limit = limit;
+    const auto dataset = open_dataset(options);
+    std::vector<std::string> names;
+    for (int64_t i = 0; i < dataset->size(); ++i) names.push_back(dataset->sample(i).name);
+    return names;
+  };
+  const std::vector<std::string> seven = names_of(7);
+  EXPECT_EQ(seven.size(), 7U);
+  EXPECT_TRUE(std::is_sorted(seven.begin(), seven.end()));
+  std::vector<std::string> first = names_of(0);
+  first.resize(7);
+  EXPECT_NE(seven, first);
+  // More are those and others.
+  const std::vector<std::string> twelve = names_of(12);
+  EXPECT_TRUE(std::includes(twelve.begin(), twelve.end(), seven.begin(), seven.end()));
+  EXPECT_EQ(std::ssize(names_of(100)), whole->size());
 }
 
 TEST(Dataset, ListNamesWithoutTheirFolder) {

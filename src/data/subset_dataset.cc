@@ -113,4 +113,23 @@ std::unique_ptr<Dataset> exclude_by_list(std::shared_ptr<const Dataset> base, co
   return std::make_unique<SubsetDataset>(std::move(base), std::move(kept));
 }
 
+std::unique_ptr<Dataset> limit_samples(std::unique_ptr<Dataset> dataset, int64_t count) {
+  const int64_t size = dataset->size();
+  if (size <= count) {
+    if (size < count) {
+      log_warning(fmt::format("data: {} has {} samples, {} were asked for.", dataset->description(),
+                              size, count));
+    }
+    return dataset;
+  }
+  std::vector<std::pair<uint64_t, int64_t>> ranked;
+  ranked.reserve(static_cast<size_t>(size));
+  for (int64_t i = 0; i < size; ++i) ranked.emplace_back(dataset->sample(i).id, i);
+  std::nth_element(ranked.begin(), ranked.begin() + count, ranked.end());
+  std::vector<int64_t> indices;
+  for (int64_t k = 0; k < count; ++k) indices.push_back(ranked[static_cast<size_t>(k)].second);
+  std::sort(indices.begin(), indices.end());
+  return std::make_unique<SubsetDataset>(std::move(dataset), std::move(indices));
+}
+
 }  // namespace swath::data

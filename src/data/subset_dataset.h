@@ -48,4 +48,8 @@ std::unique_ptr<Dataset> select_by_list(std::shared_ptr<const Dataset> base, con
 std::unique_ptr<Dataset> exclude_by_list(std::shared_ptr<const Dataset> base, const ListFile& list,
                                          const std::string& list_name);
 
+// `count` samples, in their order: those with the lowest ids, which are hashes of their names. All
+// of them, with a warning, where there are fewer.
+std::unique_ptr<Dataset> limit_samples(std::unique_ptr<Dataset> dataset, int64_t count);
+
 }  // namespace swath::data
