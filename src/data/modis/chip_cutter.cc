@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "data/modis/cloud_mask.h"
@@ -32,6 +33,34 @@ bool has_code(const uint16_t* counts, int64_t row_counts, int64_t height, int64_
   return all > kLargestCount;
 }
 
+// Of the counts that are values; NaN where none is.
+double mean_of_values(const uint16_t* counts, int64_t columns) {
+  int64_t sum = 0;
+  int64_t values = 0;
+  for (int64_t column = 0; column < columns; ++column) {
+    const int64_t is_value = counts[column] <= kLargestCount ? 1 : 0;
+    sum += is_value * counts[column];
+    values += is_value;
+  }
+  return values == 0 ? kNoValue : static_cast<double>(sum) / static_cast<double>(values);
+}
+
+// How far a row lies above the mean of the rows before and behind it, where all three have values;
+// NaN where that is less than a quarter of the columns.
+double difference_of_row(const uint16_t* counts, int64_t columns) {
+  int64_t sum = 0;
+  int64_t values = 0;
+  for (int64_t column = 0; column < columns; ++column) {
+    const uint16_t above = counts[column - columns];
+    const uint16_t below = counts[column + columns];
+    const int64_t is_value = (counts[column] | above | below) <= kLargestCount ? 1 : 0;
+    sum += is_value * (2 * counts[column] - above - below);
+    values += is_value;
+  }
+  if (4 * values < columns) return kNoValue;
+  return 0.5 * static_cast<double>(sum) / static_cast<double>(values);
+}
+
 struct Shares {
   double ocean = kNoValue;
   double cloud = kNoValue;
@@ -52,6 +81,39 @@ Shares shares_of(const std::vector<int8_t>& mask, int64_t columns, int64_t top, 
   return {static_cast<double>(water) / pixels, static_cast<double>(cloudy) / pixels};
 }
 
+// A mask or geolocation file of another granule has the right size and wrong contents.
+void check_pair(const Hdf4File& file, const Granule& granule) {
+  const auto core = file.text("", "CoreMetadata.0");
+  auto name = core ? parse_core_metadata(*core) : std::nullopt;
+  if (!name) name = parse_granule_name(file.path().filename().string());
+  if (!name ||
+      (name->platform == granule.platform() && name->time_text() == granule.name().time_text())) {
+    return;
+  }
+  throw BadGranule(
+      "pair", fmt::format("{} belongs to {} {}, {} is {} {}.", file.path().string(),
+                          platform_name(name->platform), name->time_text(), granule.path().string(),
+                          platform_name(granule.platform()), granule.name().time_text()));
+}
+
+// What `read` makes of a file that the chips can do without; nothing where it cannot be read.
+template <class Read>
+auto read_beside(const fs::path& path, const char* what, const Granule& granule, const Read& read,
+                 GranuleReport* report) {
+  std::optional<std::invoke_result_t<Read, const Hdf4File&>> result;
+  try {
+    const Hdf4File file(path);
+    check_pair(file, granule);
+    result = read(file);
+  } catch (const BadGranule&) {
+    throw;
+  } catch (const BadSample& error) {
+    report->unused.emplace_back(what);
+    report->message += (report->message.empty() ? "" : " ") + error.message();
+  }
+  return result;
+}
+
 // The reason of most of a chip's missing pixels.
 std::string most_frequent(const std::map<std::string, int64_t>& counts) {
   return std::max_element(counts.begin(), counts.end(),
@@ -65,6 +127,7 @@ Json GranuleReport::to_json() const {
   Json json = {{"name", name},
                {"problem", problem},
                {"message", message},
+               {"unused", unused},
                {"positions", positions},
                {"chips", chips},
                {"rejected", rejected},
@@ -81,6 +144,7 @@ GranuleReport GranuleReport::from_json(const Json& json) {
   json.at("name").get_to(report.name);
   json.at("problem").get_to(report.problem);
   json.at("message").get_to(report.message);
+  json.at("unused").get_to(report.unused);
   json.at("positions").get_to(report.positions);
   json.at("chips").get_to(report.chips);
   json.at("rejected").get_to(report.rejected);
@@ -99,22 +163,6 @@ ChipCutter::ChipCutter(const ChipOptions& options) : options_(options), fields_(
     policies_.push_back(policies.at(count_code_name(static_cast<uint16_t>(count))));
   }
   chip_.resize(static_cast<size_t>(options_.size * options_.size) * fields_.slots().size());
-}
-
-// A mask or geolocation file of another granule has the right size and wrong contents.
-void ChipCutter::check_pairs(const GranuleFiles& files, const Granule& granule) const {
-  for (const fs::path& path : {files.geolocation, files.mask}) {
-    if (path.empty()) continue;
-    const auto name = parse_granule_name(path.filename().string());
-    if (!name) continue;
-    if (name->platform == granule.platform() && name->time_text() == granule.name().time_text()) {
-      continue;
-    }
-    throw BadGranule("pair", fmt::format("{} belongs to {} {}, {} is {} {}.", path.string(),
-                                         platform_name(name->platform), name->time_text(),
-                                         granule.path().string(), platform_name(granule.platform()),
-                                         granule.name().time_text()));
-  }
 }
 
 void ChipCutter::count_codes(const std::vector<std::string>& bands, GranuleReport* report) const {
@@ -142,24 +190,27 @@ void ChipCutter::count_codes(const std::vector<std::string>& bands, GranuleRepor
 }
 
 // A detector is a stripe when its rows differ from their neighbours, over all scans, by more than
-// chance (four standard errors) and by more than a hundredth of the band's signal.
+// chance (four standard errors) and by more than a hundredth of the band's signal. Rows are
+// compared where all three have values: means of other pixels differ.
 void ChipCutter::find_stripes(const std::vector<std::string>& bands,
                               const std::vector<BandScales>& scales, GranuleReport* report) const {
   const int64_t scans = rows_ / kRowsPerScan;
+  std::vector<double> differences(static_cast<size_t>(rows_));
   for (size_t band = 0; band < bands.size(); ++band) {
-    std::vector<double> mean(static_cast<size_t>(rows_), kNoValue);
+    const uint16_t* plane = planes_[band].data();
     double total = 0;
     int64_t known = 0;
     for (int64_t row = 0; row < rows_; ++row) {
-      const uint16_t* counts = planes_[band].data() + row * columns_;
-      if (has_code(counts, columns_, 1, columns_)) continue;  // means of other pixels differ
-      int64_t sum = 0;
-      for (int64_t column = 0; column < columns_; ++column) sum += counts[column];
-      mean[static_cast<size_t>(row)] = static_cast<double>(sum) / static_cast<double>(columns_);
-      total += mean[static_cast<size_t>(row)];
+      const double mean = mean_of_values(plane + row * columns_, columns_);
+      if (std::isnan(mean)) continue;
+      total += mean;
       ++known;
     }
     if (known == 0) continue;
+    differences.assign(static_cast<size_t>(rows_), kNoValue);
+    for (int64_t row = 1; row + 1 < rows_; ++row) {
+      differences[static_cast<size_t>(row)] = difference_of_row(plane + row * columns_, columns_);
+    }
     const double signal = total / static_cast<double>(known) - scales[band].radiance_offset;
     const double least = 0.01 * std::abs(signal);
     for (int64_t detector = 0; detector < kRowsPerScan; ++detector) {
@@ -168,8 +219,7 @@ void ChipCutter::find_stripes(const std::vector<std::string>& bands,
       int64_t count = 0;
       for (int64_t scan = 0; scan < scans; ++scan) {
         const auto row = static_cast<size_t>(scan * kRowsPerScan + detector);
-        if (row == 0 || row + 1 == mean.size()) continue;
-        const double difference = mean[row] - 0.5 * (mean[row - 1] + mean[row + 1]);
+        const double difference = differences[row];
         if (std::isnan(difference)) continue;
         sum += difference;
         squares += difference * difference;
@@ -208,7 +258,6 @@ GranuleReport ChipCutter::cut(const GranuleFiles& files,
                                  files.level_1b.string()),
                      "select emissive bands, or leave it out with --skip-bad.");
   }
-  check_pairs(files, granule);
 
   // 1. Everything that can fail, before the first chip is given away.
   std::vector<std::string> bands;
@@ -229,30 +278,32 @@ GranuleReport ChipCutter::cut(const GranuleFiles& files,
   }
   times_ = granule.file().times();
   std::optional<Geolocation> geolocation;
-  std::vector<int8_t> mask;
-  const auto counted_as = [](const char* reason, const auto& read) {
+  if (!files.geolocation.empty()) {
+    geolocation = read_beside(
+        files.geolocation, "geolocation", granule,
+        [&](const Hdf4File& file) { return Geolocation::from_mod03(file, rows_, columns_); },
+        &report);
+  }
+  if (!geolocation) {
     try {
-      return read();
+      geolocation = Geolocation::from_level_1b(granule.file(), rows_, columns_);
     } catch (const BadGranule&) {
       throw;
     } catch (const BadSample& error) {
-      throw BadGranule(reason, error.message(), error.hint());
+      throw BadGranule("missing_data_set", error.message(), error.hint());
     }
-  };
-  if (files.geolocation.empty()) {
-    geolocation = counted_as("missing_data_set", [&] {
-      return Geolocation::from_level_1b(granule.file(), rows_, columns_);
-    });
-  } else {
-    geolocation = counted_as("pair", [&] {
-      return Geolocation::from_mod03(Hdf4File(files.geolocation), rows_, columns_);
-    });
   }
-  if (!files.mask.empty()) {
-    mask =
-        counted_as("pair", [&] { return read_cloud_mask(Hdf4File(files.mask), rows_, columns_); });
+  std::vector<int8_t> mask;
+  for (const fs::path& path : files.masks) {
+    const auto found = read_beside(
+        path, "mask", granule,
+        [&](const Hdf4File& file) { return read_cloud_mask(file, rows_, columns_); }, &report);
+    if (!found) continue;
+    mask = *found;
+    break;
   }
   if (mask.empty() && options_.needs_masks()) {
+    if (!files.masks.empty()) throw BadGranule("unreadable", report.message);
     throw BadGranule("pair",
                      fmt::format("{}: shares of ocean or cloud are asked for, and no MOD06 "
                                  "or MOD35 file of it was found.",
@@ -281,12 +332,13 @@ GranuleReport ChipCutter::cut(const GranuleFiles& files,
   const auto look_at = [&](int64_t top, int64_t left) -> std::string {
     const auto first_scan = static_cast<size_t>(top / kRowsPerScan);
     const auto last_scan = static_cast<size_t>((top + size - 1) / kRowsPerScan);
+    // Scans of type O were not taken: their pixels say so themselves.
     bool is_day = true;
     bool is_night = true;
     for (size_t scan = first_scan; scan <= last_scan; ++scan) {
       const Scan& of_scan = granule.scans()[scan];
-      is_day = is_day && of_scan.type == 'D';
-      is_night = is_night && of_scan.type == 'N';
+      is_day = is_day && (of_scan.type == 'D' || of_scan.type == 'O');
+      is_night = is_night && (of_scan.type == 'N' || of_scan.type == 'O');
       if ((of_scan.quality_flags & kUnusableScan) != 0) return "scan_quality";
     }
     if (needs_day && !is_day) return "night";

@@ -17,9 +17,10 @@ namespace swath::data::modis {
 
 // The files of one granule; empty: there is none.
 struct GranuleFiles {
+  std::string key;  // granule_key()
   std::filesystem::path level_1b;
-  std::filesystem::path geolocation;  // MOD03 / MYD03
-  std::filesystem::path mask;         // MOD06 or MOD35
+  std::filesystem::path geolocation;         // MOD03 / MYD03
+  std::vector<std::filesystem::path> masks;  // MOD06, MOD35: the first that can be read counts
 };
 
 struct Chip {
@@ -32,9 +33,11 @@ struct Chip {
 };
 
 struct GranuleReport {
-  std::string name;       // "MOD021KM.A2012123.1035"
-  std::string problem;    // BadGranule's reason; empty: none
-  std::string message;    // of the problem
+  std::string name;     // "MOD021KM.A2012123.1035"
+  std::string problem;  // BadGranule's reason; empty: none
+  std::string message;  // of the problem, or of files beside the granule that cannot be read
+  // Files beside it that cannot be read and that its chips do without: "geolocation", "mask".
+  std::vector<std::string> unused;
   int64_t positions = 0;  // chips that there would be without filters
   int64_t chips = 0;
   std::map<std::string, int64_t> rejected;                      // chips by reason
@@ -67,7 +70,6 @@ class ChipCutter {
   const std::vector<std::vector<uint16_t>>& planes() const { return planes_; }
 
  private:
-  void check_pairs(const GranuleFiles& files, const Granule& granule) const;
   void count_codes(const std::vector<std::string>& bands, GranuleReport* report) const;
   void find_stripes(const std::vector<std::string>& bands, const std::vector<BandScales>& scales,
                     GranuleReport* report) const;

@@ -1,24 +1,19 @@
 #include "data/modis/chip_job.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
-#include <csignal>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <new>
 #include <optional>
+#include <set>
 #include <thread>
-#include <utility>
 
 #include "core/clock.h"
+#include "core/csv.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/hash.h"
@@ -27,6 +22,7 @@
 #include "data/modis/granule_table.h"
 #include "data/modis/product_files.h"
 #include "data/modis/quick_look.h"
+#include "data/modis/worker_processes.h"
 #include "data/parallel.h"
 #include "data/shard_set.h"
 
@@ -53,30 +49,48 @@ struct Job {
   ChipJobOptions options;
   Places places;
   std::vector<GranuleFiles> granules;
-  std::string fingerprint;
+  std::string fingerprint;                      // of options and granules
+  std::vector<std::string> group_fingerprints;  // of that and a group's files
 
   int64_t groups() const {
     const auto count = static_cast<int64_t>(granules.size());
     return (count + options.granules_per_shard - 1) / options.granules_per_shard;
   }
+  int64_t first_of(int64_t group) const { return group * options.granules_per_shard; }
+  int64_t end_of(int64_t group) const {
+    return std::min(static_cast<int64_t>(granules.size()), first_of(group + 1));
+  }
 };
 
-std::string fingerprint_of(const ChipJobOptions& options,
-                           const std::vector<GranuleFiles>& granules) {
-  ChipJobOptions what = options;
+// Enough shards for many processes where there are few granules, and few where there are many.
+int64_t default_granules_per_shard(size_t granules) {
+  return std::clamp<int64_t>(static_cast<int64_t>(granules) / 64, 1, 32);
+}
+
+void add_fingerprints(Job& job) {
+  ChipJobOptions what = job.options;
   // How the work is done does not change what comes out.
   what.root = what.masks = what.geolocation = what.output = "";
   what.processes = 0;
   what.overwrite = what.quick_looks = what.skip_bad = false;
   what.rank_timeout_minutes = 0;
   std::string text = make_field_table(what).to_toml();
-  for (const GranuleFiles& files : granules) {
-    for (const fs::path& path : {files.level_1b, files.geolocation, files.mask}) {
-      text += path.empty() ? "-\n"
-                           : fmt::format("{} {}\n", path.filename().string(), fs::file_size(path));
+  for (const GranuleFiles& files : job.granules) text += files.key + "\n";
+  job.fingerprint = sha256_hex(text);
+  for (int64_t group = 0; group < job.groups(); ++group) {
+    text = job.fingerprint + "\n";
+    for (int64_t i = job.first_of(group); i < job.end_of(group); ++i) {
+      const GranuleFiles& files = job.granules[static_cast<size_t>(i)];
+      std::vector<fs::path> paths = {files.level_1b, files.geolocation};
+      paths.insert(paths.end(), files.masks.begin(), files.masks.end());
+      for (const fs::path& path : paths) {
+        text += path.empty()
+                    ? "-\n"
+                    : fmt::format("{} {}\n", path.filename().string(), fs::file_size(path));
+      }
     }
+    job.group_fingerprints.push_back(sha256_hex(text));
   }
-  return sha256_hex(text);
 }
 
 // Names and messages may hold bytes of files that are no UTF-8.
@@ -89,11 +103,24 @@ std::optional<Json> read_note(const Job& job, int64_t group) {
   const fs::path path = job.places.note(group);
   if (!fs::exists(path)) return std::nullopt;
   Json note = Json::parse(read_file(path), nullptr, false);
-  if (!note.is_object() || note.value("fingerprint", "") != job.fingerprint) return std::nullopt;
+  if (!note.is_object() ||
+      note.value("fingerprint", "") != job.group_fingerprints[static_cast<size_t>(group)]) {
+    return std::nullopt;
+  }
   if (note.at("records") == 0) return note;
   std::error_code ignored;
   if (fs::file_size(job.places.shard(group), ignored) != note.at("bytes")) return std::nullopt;
   return note;
+}
+
+// Whether something in the group may be better the next time: a file that could not be read, a
+// process that ended.
+bool may_improve(const Json& note) {
+  for (const Json& granule : note.at("granules")) {
+    const std::string problem = granule.at("problem");
+    if (problem == "unreadable" || problem == "crash" || !granule.at("unused").empty()) return true;
+  }
+  return false;
 }
 
 RecordLayout layout_of(const ChipJobOptions& options, const ChipFields& fields) {
@@ -119,8 +146,40 @@ void write_quick_look(const Job& job, const ChipCutter& cutter, const GranuleRep
                             job.options.chips.size));
 }
 
+// One granule to its chips; with skip_bad what is wrong with it.
+GranuleReport cut_granule(const Job& job, int64_t index, int ended_by, ChipCutter& cutter,
+                          const std::function<void(const Chip&)>& take) {
+  const GranuleFiles& files = job.granules[static_cast<size_t>(index)];
+  GranuleReport report;
+  report.name = files.level_1b.filename().string();
+  if (ended_by != 0) {
+    report.problem = "crash";
+    report.message = fmt::format("{}: reading it ended a process by signal {} ({}).",
+                                 files.level_1b.string(), ended_by, strsignal(ended_by));
+    return report;
+  }
+  try {
+    report = cutter.cut(files, take);
+    if (job.options.quick_looks) write_quick_look(job, cutter, report);
+  } catch (const BadGranule& error) {
+    if (!job.options.skip_bad) throw;
+    report.problem = error.reason();
+    report.message = error.message();
+  } catch (const std::bad_alloc&) {
+    const std::string message = fmt::format("chips: no memory for {}.", files.level_1b.string());
+    if (!job.options.skip_bad) {
+      throw Error(message,
+                  "give it more memory or fewer --processes; a damaged file may also ask for sizes "
+                  "that it does not have: --skip_bad leaves it out.");
+    }
+    report.problem = "unreadable";
+    report.message = message;
+  }
+  return report;
+}
+
 // Cuts one group of granules into its shard, and leaves its note.
-void make_group(const Job& job, int64_t group, ChipCutter& cutter) {
+void make_group(const Job& job, int64_t group, ChipCutter& cutter, ItemLog& log) {
   const RecordLayout layout = layout_of(job.options, cutter.fields());
   std::unique_ptr<RecordShardWriter> writer;
   Json granules = Json::array();
@@ -135,167 +194,22 @@ void make_group(const Job& job, int64_t group, ChipCutter& cutter) {
     record.fields = fields;
     writer->add(record);
   };
-  const int64_t begin = group * job.options.granules_per_shard;
-  const int64_t end =
-      std::min(static_cast<int64_t>(job.granules.size()), begin + job.options.granules_per_shard);
-  for (int64_t i = begin; i < end; ++i) {
-    const GranuleFiles& files = job.granules[static_cast<size_t>(i)];
-    GranuleReport report;
-    try {
-      report = cutter.cut(files, take);
-      if (job.options.quick_looks) write_quick_look(job, cutter, report);
-    } catch (const BadGranule& error) {
-      if (!job.options.skip_bad) throw;
-      report = GranuleReport();
-      report.name = files.level_1b.filename().string();
-      report.problem = error.reason();
-      report.message = error.message();
-    } catch (const std::bad_alloc&) {
-      throw Error(fmt::format("chips: no memory for {}.", files.level_1b.string()),
-                  "give it more memory or fewer --processes; a damaged file may also ask for sizes "
-                  "that it does not have.");
-    }
-    granules.push_back(report.to_json());
+  for (int64_t i = job.first_of(group); i < job.end_of(group); ++i) {
+    log.begin(i);
+    granules.push_back(cut_granule(job, i, log.signal_of(i), cutter, take).to_json());
+    log.end();
   }
-  Json note = {{"fingerprint", job.fingerprint},
+  Json note = {{"fingerprint", job.group_fingerprints[static_cast<size_t>(group)]},
                {"granules", granules},
                {"records", writer ? writer->size() : 0}};
   if (writer) {
     writer->finish();
     note["bytes"] = fs::file_size(job.places.shard(group));
     note["sha256"] = sha256_hex_of_file(job.places.shard(group));
+  } else {
+    fs::remove(job.places.shard(group));
   }
   write_file_atomically(job.places.note(group), text_of(note) + "\n");
-}
-
-// What the processes of a rank share: the next group to take, and how many are done.
-struct Shared {
-  std::atomic<int64_t> next{0};
-  std::atomic<int64_t> done{0};
-  // The first failure, written by whoever sets `has_failed` first.
-  std::atomic<bool> has_failed{false};
-  std::atomic<bool> is_failure_complete{false};
-  char reason[64] = {};
-  char message[4000] = {};
-  char hint[1000] = {};
-};
-
-class SharedMemory {
- public:
-  SharedMemory()
-      : memory_(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                     -1, 0)) {
-    if (memory_ == MAP_FAILED) {
-      throw Error(fmt::format("chips: no memory to share: {}.", std::strerror(errno)));
-    }
-    shared_ = new (memory_) Shared;
-  }
-  ~SharedMemory() { munmap(memory_, sizeof(Shared)); }
-  SharedMemory(const SharedMemory&) = delete;
-  SharedMemory& operator=(const SharedMemory&) = delete;
-  Shared& operator*() { return *shared_; }
-
- private:
-  void* memory_;
-  Shared* shared_;
-};
-
-template <size_t Size>
-void copy_text(const std::string& text, char (&to)[Size]) {
-  std::strncpy(to, text.c_str(), Size - 1);
-}
-
-void keep_failure(Shared& shared, const std::string& reason, const Error& error) {
-  if (shared.has_failed.exchange(true)) return;
-  copy_text(reason, shared.reason);
-  copy_text(error.message(), shared.message);
-  copy_text(error.hint(), shared.hint);
-  shared.is_failure_complete = true;
-}
-
-// Takes groups until none is left. Returns whether all went well.
-bool work(const Job& job, const std::vector<int64_t>& groups, Shared& shared) {
-  try {
-    ChipCutter cutter(job.options.chips);
-    while (!shared.has_failed) {
-      const int64_t place = shared.next.fetch_add(1);
-      if (std::cmp_greater_equal(place, groups.size())) return true;
-      stop_if_interrupted("chips");
-      make_group(job, groups[static_cast<size_t>(place)], cutter);
-      ++shared.done;
-    }
-  } catch (const BadGranule& error) {
-    keep_failure(shared, error.reason(), error);
-  } catch (const Error& error) {
-    keep_failure(shared, "", error);
-  } catch (const std::exception& error) {
-    keep_failure(shared, "", Error(error.what()));
-  }
-  return false;
-}
-
-[[noreturn]] void work_as_child(const Job& job, const std::vector<int64_t>& groups, Shared& shared,
-                                pid_t parent) {
-  // The parent waits for signals in a thread, with them blocked: here they mean the end again.
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(1);
-  _exit(work(job, groups, shared) ? 0 : 1);
-}
-
-void end_children(const std::vector<pid_t>& children) {
-  for (const pid_t child : children) kill(child, SIGKILL);
-  for (const pid_t child : children) waitpid(child, nullptr, 0);
-}
-
-void work_in_processes(const Job& job, const std::vector<int64_t>& groups, int64_t processes,
-                       Shared& shared) {
-  std::vector<pid_t> children;
-  const pid_t parent = getpid();
-  for (int64_t i = 0; i < processes; ++i) {
-    const pid_t child = fork();
-    if (child == 0) work_as_child(job, groups, shared, parent);
-    if (child < 0) {
-      end_children(children);
-      throw Error(fmt::format("chips: process {} of {} cannot be started: {}.", i, processes,
-                              std::strerror(errno)),
-                  "ask for fewer with --processes.");
-    }
-    children.push_back(child);
-  }
-  while (!children.empty()) {
-    std::this_thread::sleep_for(kPollTime);
-    show_progress(fmt::format("chips: shard {} of {}", shared.done.load(), groups.size()));
-    for (size_t i = 0; i < children.size();) {
-      int status = 0;
-      if (waitpid(children[i], &status, WNOHANG) == 0) {
-        ++i;
-        continue;
-      }
-      children.erase(children.begin() + static_cast<std::ptrdiff_t>(i));
-      if (WIFSIGNALED(status)) {
-        const Error error(fmt::format("chips: a process was ended by signal {}.", WTERMSIG(status)),
-                          "run the same command again: finished shards are kept. Where memory ran "
-                          "out, ask for fewer processes.");
-        keep_failure(shared, "", error);
-      }
-    }
-    if (shared.has_failed || interrupt_signal() != 0) {
-      end_children(std::exchange(children, {}));
-    }
-  }
-  end_progress();
-  stop_if_interrupted("chips");
-}
-
-void check_failure(Shared& shared) {
-  if (!shared.has_failed) return;
-  const std::string message =
-      shared.is_failure_complete ? shared.message : "chips: a process ended without saying why.";
-  if (shared.reason[0] != '\0') throw BadGranule(shared.reason, message, shared.hint);
-  throw Error(message, shared.hint);
 }
 
 void prepare_output(const Job& job, const LaunchEnvironment& environment) {
@@ -322,7 +236,8 @@ void prepare_output(const Job& job, const LaunchEnvironment& environment) {
     if (saved.is_object() && saved.value("fingerprint", "") == job.fingerprint) return;
     throw UsageError(fmt::format("chips: output {} was begun with other granules or options.",
                                  places.output.string()),
-                     "choose another output, or begin anew with --overwrite (one process).");
+                     "choose another output, or begin anew with --overwrite (one process). A bad "
+                     "granule may stay: --skip_bad leaves it out.");
   }
   ChipJobOptions options = job.options;
   write_file_atomically(places.job(), text_of({{"fingerprint", job.fingerprint},
@@ -373,13 +288,10 @@ std::vector<Json> wait_for_notes(const Job& job, const LaunchEnvironment& enviro
   return notes;
 }
 
-std::string csv_text(const std::string& text) {
-  std::string quoted = "\"";
-  for (const char letter : text) {
-    if (letter == '"') quoted += '"';
-    quoted += letter == '\n' ? ' ' : letter;
-  }
-  return quoted + '"';
+// The table's readers take a line for a row.
+std::string one_line(std::string text) {
+  std::ranges::replace(text, '\n', ' ');
+  return text;
 }
 
 // The manifest, the table of granules, and the result of the command.
@@ -391,6 +303,7 @@ Json finish(const Job& job, const std::vector<Json>& notes, int64_t resumed, dou
   std::map<std::string, int64_t> bad_granules;
   std::map<std::string, std::map<std::string, int64_t>> codes;
   std::map<std::string, int64_t> striped;
+  std::map<std::string, int64_t> unused;
   Json bad = Json::array();
   int64_t used = 0;
   int64_t positions = 0;
@@ -417,6 +330,9 @@ Json finish(const Job& job, const std::vector<Json>& notes, int64_t resumed, dou
         for (const auto& [code, pixels] : of_band) codes[band][code] += pixels;
       }
       for (const auto& [band, detectors] : report.striped) ++striped[band];
+      for (const std::string& what : std::set(report.unused.begin(), report.unused.end())) {
+        ++unused[what];
+      }
       positions += report.positions;
       synthetic += report.is_synthetic ? 1 : 0;
       if (report.problem.empty()) {
@@ -431,7 +347,7 @@ Json finish(const Job& job, const std::vector<Json>& notes, int64_t resumed, dou
       table += fmt::format("{},{},{},{},{},{},{},{},{}\n", report.name, report.problem,
                            report.positions, report.chips, reasons, report.has_mask ? 1 : 0,
                            report.has_exact_geolocation ? "1 km" : "5 km",
-                           report.is_synthetic ? 1 : 0, csv_text(report.message));
+                           report.is_synthetic ? 1 : 0, csv_cell(one_line(report.message)));
     }
   }
   write_file_atomically(job.places.output / kGranuleTableFile, table);
@@ -445,12 +361,19 @@ Json finish(const Job& job, const std::vector<Json>& notes, int64_t resumed, dou
                  {"bad", bad},
                  {"codes", codes},
                  {"striped", striped},
+                 {"unused", unused},
                  {"synthetic", synthetic},
                  {"shards", finished.shards.size()},
                  {"bytes", finished.bytes},
                  {"resumed_shards", resumed},
                  {"seconds", seconds},
                  {"granules_per_second", static_cast<double>(job.granules.size()) / seconds}};
+  for (const auto& [what, count] : unused) {
+    log_warning(
+        fmt::format("chips: {} files of {} granules cannot be read, and their chips do "
+                    "without; granules.csv says which.",
+                    what, count));
+  }
   if (finished.records == 0) {
     result["sha256"] = "";
     log_warning("chips: no chip was accepted; granules.csv says why.");
@@ -471,7 +394,10 @@ void ChipJobOptions::describe(FieldTable& fields) {
   chips.describe(fields);
   fields.add("encoding", &encoding, "raw: counts as they are; lz4: compressed")
       .one_of({"raw", "lz4"});
-  fields.add("granules_per_shard", &granules_per_shard, "granules that share a shard").at_least(1);
+  fields
+      .add("granules_per_shard", &granules_per_shard,
+           "granules that share a shard; 0: 1 to 32, by their number")
+      .at_least(0);
   fields.add("processes", &processes, "that read at once, of each rank; 0: one per core")
       .at_least(0);
   fields.add("quick_looks", &quick_looks, "a picture of each granule with its chips");
@@ -490,14 +416,24 @@ std::vector<GranuleFiles> find_granules(const ChipJobOptions& options) {
   const auto folder = [&](const std::string& name) {
     return name.empty() ? beside : fs::path(name);
   };
-  const FilesByGranule level_1b = find_products(root, {"021KM"});
+  const ProductFiles found = find_products(root, {"021KM"}, Duplicates::kRefuse);
+  const FilesByGranule& level_1b = found.files;
+  if (!found.unknown.empty()) {
+    log_warning(
+        fmt::format("chips: {} .hdf files are left out, since neither their names nor their "
+                    "metadata say what they are; one is {}.",
+                    found.unknown.size(), found.unknown.front().string()));
+  }
   if (level_1b.empty()) {
     throw UsageError(fmt::format("chips: no MOD021KM or MYD021KM file (.hdf) in {}.", options.root),
-                     "name their folder with --root; files keep the names of the archive.");
+                     "name their folder with --root.");
   }
-  const FilesByGranule mod06 = find_products(folder(options.masks), {"06_L2"});
-  const FilesByGranule mod35 = find_products(folder(options.masks), {"35_L2"});
-  const FilesByGranule mod03 = find_products(folder(options.geolocation), {"03"});
+  const auto beside_granules = [&](const std::string& name, const char* product) {
+    return find_products(folder(name), {product}, Duplicates::kNewest).files;
+  };
+  const FilesByGranule mod06 = beside_granules(options.masks, "06_L2");
+  const FilesByGranule mod35 = beside_granules(options.masks, "35_L2");
+  const FilesByGranule mod03 = beside_granules(options.geolocation, "03");
   const std::vector<BandSlot> slots = options.chips.slots();
   const bool has_aqua = level_1b.begin()->first.starts_with(platform_name(Platform::kAqua));
   if (has_aqua && std::any_of(slots.begin(), slots.end(),
@@ -507,10 +443,14 @@ std::vector<GranuleFiles> find_granules(const ChipJobOptions& options) {
   std::vector<GranuleFiles> granules;
   for (const auto& [key, path] : level_1b) {
     GranuleFiles files;
+    files.key = key;
     files.level_1b = path;
-    if (const auto found = mod03.find(key); found != mod03.end()) files.geolocation = found->second;
-    if (const auto found = mod35.find(key); found != mod35.end()) files.mask = found->second;
-    if (const auto found = mod06.find(key); found != mod06.end()) files.mask = found->second;
+    if (const auto file = mod03.find(key); file != mod03.end()) files.geolocation = file->second;
+    for (const FilesByGranule* masks : {&mod06, &mod35}) {
+      if (const auto file = masks->find(key); file != masks->end()) {
+        files.masks.push_back(file->second);
+      }
+    }
     granules.push_back(files);
   }
   return granules;
@@ -533,29 +473,43 @@ Json make_chips(const ChipJobOptions& options, const LaunchEnvironment& environm
   job.options = options;
   job.places.output = options.output;
   job.granules = find_granules(options);
-  job.fingerprint = fingerprint_of(options, job.granules);
+  if (options.granules_per_shard == 0) {
+    job.options.granules_per_shard = default_granules_per_shard(job.granules.size());
+  }
+  add_fingerprints(job);
   prepare_output(job, environment);
 
   remove_leftovers(job, environment);
   std::vector<int64_t> groups;
   int64_t resumed = 0;
   for (int64_t group = environment.rank; group < job.groups(); group += environment.world_size) {
-    if (read_note(job, group)) {
+    // Ranks would not know of each other's second try: it is for one process.
+    const auto note = read_note(job, group);
+    if (note && (environment.world_size > 1 || !may_improve(*note))) {
       ++resumed;
     } else {
       groups.push_back(group);
     }
   }
   if (!groups.empty()) {
-    SharedMemory memory;
-    const int64_t processes =
-        std::min(thread_count(options.processes), static_cast<int64_t>(groups.size()));
-    if (processes == 1) {
-      work(job, groups, *memory);
-    } else {
-      work_in_processes(job, groups, processes, *memory);
-    }
-    check_failure(*memory);
+    WorkerPlan plan;
+    plan.name = "chips";
+    plan.task_name = "shard";
+    plan.tasks = static_cast<int64_t>(groups.size());
+    plan.items = static_cast<int64_t>(job.granules.size());
+    plan.processes = std::min(thread_count(options.processes), plan.tasks);
+    plan.goes_on_after_crash = options.skip_bad;
+    plan.make_task = [&] {
+      const auto cutter = std::make_shared<ChipCutter>(options.chips);
+      return [&, cutter](int64_t task, ItemLog& log) {
+        make_group(job, groups[static_cast<size_t>(task)], *cutter, log);
+      };
+    };
+    plan.name_of_item = [&](int64_t item) {
+      return job.granules[static_cast<size_t>(item)].level_1b.string();
+    };
+    run_in_processes(plan);
+    remove_leftovers(job, environment);  // of processes that crashed
   }
   if (environment.rank != 0) return {};
   const std::vector<Json> notes = wait_for_notes(job, environment);

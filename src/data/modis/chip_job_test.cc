@@ -327,10 +327,159 @@ TEST(ChipJob, BadGranulesAreNamedAndCountedAndTheRestIsKept) {
   const std::string table = read_file(root / "chips/granules.csv");
   EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 7);
   EXPECT_CONTAINS(table, "MOD021KM.A2012123.1020.061.page.hdf,unreadable");
+  // The same for a file that is whole again: nothing else is done anew.
+  write_synthetic_granule(granules, small(15));
+  const Json mended = run(options);
+  EXPECT_EQ(mended.at("used"), 2);
+  EXPECT_EQ(mended.at("resumed_shards"), 4);  // the page is tried once more
+  EXPECT_GT(mended.at("chips"), result.at("chips"));
   // Two files of one granule would give every chip twice.
   std::filesystem::copy_file(granules / "MOD021KM.A2012123.1000.061.synthetic.hdf",
                              granules / "MOD021KM.A2012123.1000.006.older.hdf");
-  EXPECT_CONTAINS(message_of<UsageError>([&] { run(options); }), "of one granule");
+  EXPECT_CONTAINS(message_of<UsageError>([&] { run(options); }), "more than one file");
+}
+
+// Files beside the granule that belong to another one, though they have as many pixels.
+TEST(ChipJob, FilesOfAnotherGranuleAreNotBelieved) {
+  for (const bool is_geolocation : {true, false}) {
+    const TemporaryDirectory root;
+    write_synthetic_granule(root / "granules", small(10));
+    SyntheticGranuleOptions later = small(15);
+    later.with_mod03 = true;
+    const SyntheticGranule other = write_synthetic_granule(root / "other", later);
+    const auto from = is_geolocation ? other.mod03 : other.mod06;
+    const char* name = is_geolocation ? "MOD03.A2012123.1010.061.synthetic.hdf"
+                                      : "MOD06_L2.A2012123.1010.061.synthetic.hdf";
+    std::filesystem::rename(from, root / "granules" / name);
+    EXPECT_CONTAINS(message_of<BadGranule>([&] { run(job_of(root)); }), "A2012123.1015");
+  }
+}
+
+TEST(ChipJob, ChipsDoWithoutFilesThatCannotBeRead) {
+  const TemporaryDirectory root;
+  SyntheticGranuleOptions granule = small(10);
+  granule.with_mod03 = true;
+  granule.with_mod35 = true;
+  const SyntheticGranule files = write_synthetic_granule(root / "granules", granule);
+  const auto share_of = [&](const char* output) {
+    const ShardDataset dataset(root / output);
+    return ChipFields(dataset.layout()).unpack(dataset.fields(0)).ocean_share;
+  };
+  const Json whole = run(job_of(root, "whole"));
+  EXPECT_EQ(whole.at("unused"), Json::object());
+  const double share = share_of("whole");
+  // Without MOD06 there is MOD35, without both nothing is known of clouds.
+  const auto cut = [](const std::filesystem::path& path) {
+    std::filesystem::resize_file(path, 900);
+  };
+  cut(files.mod06);
+  cut(files.mod03);
+  const Json with_mod35 = run(job_of(root, "mod35"));
+  EXPECT_EQ(with_mod35.at("unused"), Json({{"geolocation", 1}, {"mask", 1}}));
+  EXPECT_EQ(with_mod35.at("chips"), whole.at("chips"));
+  EXPECT_EQ(share_of("mod35"), share);
+  const std::string table = read_file(root / "mod35/granules.csv");
+  EXPECT_CONTAINS(table, "5 km");
+  EXPECT_CONTAINS(table, files.mod03.string());
+  cut(files.mod35);
+  EXPECT_EQ(run(job_of(root, "none")).at("chips"), whole.at("chips"));
+  EXPECT_TRUE(std::isnan(share_of("none")));
+  ChipJobOptions options = job_of(root, "cloudy");
+  options.chips.min_cloud_share = 0.3;
+  options.skip_bad = true;
+  EXPECT_EQ(run(options).at("bad_granules"), Json({{"unreadable", 1}}));
+}
+
+TEST(ChipJob, OddNamesAndSeveralVersionsOfAProduct) {
+  const TemporaryDirectory root;
+  const auto granules = root / "granules";
+  const SyntheticGranule files = write_synthetic_granule(granules, small(10));
+  const Json expected = run(job_of(root, "expected"));
+  // Nothing but the metadata says what it is.
+  std::filesystem::rename(files.level_1b, granules / "march.HDF");
+  test::write_text(granules / "notes.hdf", "not HDF4");
+  // An older mask of another scene: the newer one counts.
+  SyntheticGranuleOptions other = small(10);
+  other.seed = 77;
+  std::filesystem::rename(write_synthetic_granule(root / "older", other).mod06,
+                          granules / "MOD06_L2.A2012123.1010.006.synthetic.hdf");
+  const Json result = run(job_of(root));
+  EXPECT_EQ(result.at("chips"), expected.at("chips"));
+  const ShardDataset a(root / "expected");
+  const ShardDataset b(root / "chips");
+  for (int64_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a.sample(i).name, b.sample(i).name);
+    EXPECT_EQ(ChipFields(a.layout()).unpack(a.fields(i)).cloud_share,
+              ChipFields(b.layout()).unpack(b.fields(i)).cloud_share);
+  }
+}
+
+TEST(ChipJob, GranulesAreWhole) {
+  for (const int64_t scans : {203, 204}) {  // 2030 and 2040 rows
+    const TemporaryDirectory root;
+    SyntheticGranuleOptions granule = small(10);
+    granule.scans = scans;
+    granule.columns = 40;
+    write_synthetic_granule(root / "granules", granule);
+    const Json result = run(job_of(root));
+    EXPECT_EQ(result.at("positions"), scans / 2 * 2);
+    const ShardDataset dataset(root / "chips");
+    const ChipValues last = ChipFields(dataset.layout()).unpack(dataset.fields(dataset.size() - 1));
+    EXPECT_EQ(last.row, (scans / 2 - 1) * kSize);
+    EXPECT_TRUE(dataset.sample(dataset.size() - 1).longitude_latitude.has_value());
+  }
+}
+
+// The child of this process that works, or 0.
+pid_t child_of_this() {
+  const std::string pid = std::to_string(getpid());
+  const std::string children = read_file("/proc/" + pid + "/task/" + pid + "/children");
+  return children.empty() ? 0 : std::stoi(children);
+}
+
+// What ends a process counts against the granule that it read; the others are cut.
+TEST(ChipJob, AGranuleThatEndsItsProcessIsNamedAndCounted) {
+  const TemporaryDirectory root;
+  for (int minute = 0; minute < 60; minute += 5) {
+    write_synthetic_granule(root / "granules", small(minute));
+  }
+  const Json whole = run(job_of(root, "whole"));
+  int64_t crashes = 0;
+  for (int attempt = 0; attempt < 50 && crashes == 0; ++attempt) {
+    ChipJobOptions options = job_of(root, "try" + std::to_string(attempt));
+    options.granules_per_shard = 3;
+    options.skip_bad = true;
+    const pid_t parent = fork();
+    ASSERT_GE(parent, 0);
+    if (parent == 0) {
+      std::thread killer([&] {
+        pid_t child = 0;
+        while ((child = child_of_this()) == 0) std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds(10 + 3 * attempt));
+        kill(child, SIGSEGV);
+      });
+      const Json result = run(options);
+      killer.detach();
+      write_file_atomically(root / "result.json", result.dump());
+      _exit(0);
+    }
+    int status = 0;
+    waitpid(parent, &status, 0);
+    ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    const Json result = Json::parse(read_file(root / "result.json"));
+    crashes = result.at("bad_granules").value("crash", 0);
+    if (crashes == 0) continue;
+    EXPECT_EQ(result.at("used"), 11);
+    const std::string message = result.at("bad").at(0).at("message");
+    EXPECT_CONTAINS(message, "signal 11");
+    EXPECT_CONTAINS(message, "MOD021KM.A2012123.");
+    EXPECT_LT(result.at("chips"), whole.at("chips"));
+    // It is read the next time.
+    const Json again = run(options);
+    EXPECT_EQ(again.at("chips"), whole.at("chips"));
+    EXPECT_EQ(again.at("resumed_shards"), 3);
+  }
+  EXPECT_EQ(crashes, 1);
 }
 
 TEST(ChipJob, AllFillGranulesAreFound) {
@@ -355,18 +504,21 @@ TEST(ChipJob, AStripedDetectorIsFoundAndOthersAreNot) {
   const auto path = write_synthetic_granule(root / "granules", small(0)).level_1b;
   const Json clean = run(job_of(root, "clean"));
   EXPECT_FALSE(clean.at("striped").contains("31"));
-  // Detector 4 of band 31 reads a tenth too high: its rows in the file, as they lie there.
+  // Detector 4 of band 31 reads a tenth too high, and the first pixel of every row is saturated:
+  // rows in the file, as they lie there.
   const Granule granule(path);
   const auto counts = granule.file().read<uint16_t>("EV_1KM_Emissive");
   const int64_t plane = 10 * granule.rows() * granule.columns();
   std::string file = read_file(path);
-  for (int64_t row = 4; row < granule.rows(); row += 10) {
+  for (int64_t row = 0; row < granule.rows(); ++row) {
     const int64_t begin = plane + row * granule.columns();
     std::string old;
     std::string raised;
     for (int64_t column = 0; column < granule.columns(); ++column) {
       const uint16_t count = counts[static_cast<size_t>(begin + column)];
-      const auto high = static_cast<uint16_t>(count + count / 10);
+      const auto high = static_cast<uint16_t>(column == 0     ? kSaturated
+                                              : row % 10 == 4 ? count + count / 10
+                                                              : count);
       for (const auto& [text, value] : {std::pair{&old, count}, std::pair{&raised, high}}) {
         *text += static_cast<char>(value >> 8);
         *text += static_cast<char>(value & 0xFF);

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "core/error.h"
+#include "data/modis/granule.h"
 
 namespace swath::data::modis {
 
@@ -14,7 +14,8 @@ std::vector<int8_t> read_cloud_mask(const Hdf4File& file, int64_t rows, int64_t 
   // MOD06: bytes of a pixel together; MOD35: one plane per byte.
   const size_t first = is_mod06 ? 0 : 1;
   if (info.shape.size() != 3 || info.shape[first] != rows || info.shape[first + 1] != columns) {
-    throw BadSample(
+    throw BadGranule(
+        "pair",
         fmt::format("{}: `{}` is {}, the granule has {} x {} pixels.", file.path().string(), name,
                     fmt::join(info.shape, " x "), rows, columns),
         "give the mask of the same granule.");

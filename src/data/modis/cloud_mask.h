@@ -21,7 +21,7 @@ struct CloudMaskByte {
 };
 
 // Byte 0 of every pixel of a MOD06 (`Cloud_Mask_1km`) or MOD35 (`Cloud_Mask`) file. Throws
-// BadSample when it has neither or they belong to another number of pixels.
+// BadSample when it has neither, and BadGranule when they belong to another number of pixels.
 std::vector<int8_t> read_cloud_mask(const Hdf4File& file, int64_t rows, int64_t columns);
 
 }  // namespace swath::data::modis

@@ -8,7 +8,7 @@
 #include <numbers>
 #include <utility>
 
-#include "core/error.h"
+#include "data/modis/granule.h"
 
 namespace swath::data::modis {
 namespace {
@@ -18,7 +18,6 @@ constexpr double kAngleStep = 0.01;  // degrees per count of the angles
 constexpr int16_t kAngleFill = -32767;
 // The products' fill of positions; some files have -999.
 constexpr float kLargestFill = -998.0F;
-constexpr int64_t kRowsPerScan = 10;
 constexpr int64_t kStep = 5;
 constexpr int64_t kFirst = 2;
 
@@ -41,11 +40,12 @@ Geolocation read_grid(const Hdf4File& file, int64_t lines, int64_t columns, bool
   for (const size_t found : {latitude.size(), longitude.size(), sun_zenith.size(),
                              sun_azimuth.size(), view_zenith.size(), view_azimuth.size()}) {
     if (found == size) continue;
-    throw BadSample(fmt::format("{}: its geolocation has {} points where {} x {} belong to the "
-                                "pixels (Latitude is {}).",
-                                file.path().string(), found, lines, columns,
-                                fmt::join(file.array("Latitude").shape, " x ")),
-                    "give the geolocation file of the same granule.");
+    throw BadGranule(is_exact ? "pair" : "missing_data_set",
+                     fmt::format("{}: its geolocation has {} points where {} x {} belong to the "
+                                 "pixels (Latitude is {}).",
+                                 file.path().string(), found, lines, columns,
+                                 fmt::join(file.array("Latitude").shape, " x ")),
+                     "give the geolocation file of the same granule.");
   }
   std::vector<PixelGeometry> grid(size);
   std::vector<bool> is_known(size);

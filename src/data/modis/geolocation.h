@@ -27,7 +27,8 @@ struct PixelGeometry {
 class Geolocation {
  public:
   // From a Level-1B file of `rows` x `columns` pixels, or a MOD03 / MYD03 file of as many: exact,
-  // nothing is interpolated. Throw BadSample for arrays that are missing or of other sizes.
+  // nothing is interpolated. Throw BadSample for arrays that are missing, and BadGranule for those
+  // of other sizes.
   static Geolocation from_level_1b(const Hdf4File& file, int64_t rows, int64_t columns);
   static Geolocation from_mod03(const Hdf4File& file, int64_t rows, int64_t columns);
   // Points of the 5-km grid (or, exact, of all pixels) in lines of `grid_columns`.

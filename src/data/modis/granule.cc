@@ -152,6 +152,32 @@ std::optional<std::string> metadata_value(const std::string& odl, const std::str
   return std::nullopt;
 }
 
+std::optional<GranuleName> parse_core_metadata(const std::string& odl) {
+  GranuleName name;
+  name.product = metadata_value(odl, "SHORTNAME").value_or("");
+  if (!name.product.starts_with("MOD") && !name.product.starts_with("MYD")) return std::nullopt;
+  name.platform = name.product.starts_with("MYD") ? Platform::kAqua : Platform::kTerra;
+  const std::string date = metadata_value(odl, "RANGEBEGINNINGDATE").value_or("");
+  const std::string time = metadata_value(odl, "RANGEBEGINNINGTIME").value_or("");
+  // "2010-10-04" and "17:10:00.000000".
+  const auto part = [](const std::string& text, size_t begin, size_t count) {
+    return text.size() < begin + count ? std::nullopt
+                                       : whole_number(std::string_view(text).substr(begin, count));
+  };
+  const auto year = part(date, 0, 4);
+  const auto month = part(date, 5, 2);
+  const auto day = part(date, 8, 2);
+  const auto hour = part(time, 0, 2);
+  const auto minute = part(time, 3, 2);
+  if (!year || !month || !day || !hour || !minute) return std::nullopt;
+  name.year = *year;
+  name.day_of_year = day_of_year(*year, *month, *day);
+  name.hour = *hour;
+  name.minute = *minute;
+  name.collection = fmt::format("{:0>3}", metadata_value(odl, "VERSIONID").value_or("0"));
+  return name;
+}
+
 double utc_of_tai93(double seconds) {
   // Days since 1970 on whose midnight a leap second had been added, since 1993 [IERS Bulletin C].
   constexpr double kLeapDays[] = {8582,  8947,  9496,  10043, 10592,
@@ -196,29 +222,8 @@ void Granule::read_metadata() {
     throw BadGranule("platform", fmt::format("{}: is {} by its product, {} by its platform.",
                                              path().string(), product, said));
   }
-  const std::string date = metadata_value(*core, "RANGEBEGINNINGDATE").value_or("");
-  const std::string time = metadata_value(*core, "RANGEBEGINNINGTIME").value_or("");
-  GranuleName by_metadata;
-  by_metadata.product = product;
-  by_metadata.platform = platform;
-  // "2010-10-04" and "17:10:00.000000".
-  const auto part = [](const std::string& text, size_t begin, size_t count) {
-    return text.size() < begin + count ? std::nullopt
-                                       : whole_number(std::string_view(text).substr(begin, count));
-  };
-  const auto year = part(date, 0, 4);
-  const auto month = part(date, 5, 2);
-  const auto day = part(date, 8, 2);
-  const auto hour = part(time, 0, 2);
-  const auto minute = part(time, 3, 2);
-  const bool has_time = year && month && day && hour && minute;
-  if (has_time) {
-    by_metadata.year = *year;
-    by_metadata.day_of_year = day_of_year(*year, *month, *day);
-    by_metadata.hour = *hour;
-    by_metadata.minute = *minute;
-  }
-  if (!has_time && !by_name) {
+  const auto by_metadata = parse_core_metadata(*core);
+  if (!by_metadata && !by_name) {
     throw BadGranule("layout", fmt::format("{}: neither its name nor its metadata say when it was "
                                            "taken.",
                                            path().string()));
@@ -229,15 +234,13 @@ void Granule::read_metadata() {
                                  platform_name(by_name->platform), platform_name(platform)),
                      "rename it after what it holds.");
   }
-  if (by_name && has_time && by_name->time_text() != by_metadata.time_text()) {
+  if (by_name && by_metadata && by_name->time_text() != by_metadata->time_text()) {
     throw BadGranule("platform",
                      fmt::format("{}: is named as {}, its metadata say {}.", path().string(),
-                                 by_name->time_text(), by_metadata.time_text()),
+                                 by_name->time_text(), by_metadata->time_text()),
                      "rename it after what it holds.");
   }
-  by_metadata.collection = fmt::format(
-      "{:0>3}", metadata_value(*core, "VERSIONID").value_or(by_name ? by_name->collection : "0"));
-  name_ = has_time ? by_metadata : *by_name;
+  name_ = by_metadata ? *by_metadata : *by_name;
   day_night_ = metadata_value(*core, "DAYNIGHTFLAG").value_or("");
   is_synthetic_ = file_.text("", "Synthetic").has_value();
 }

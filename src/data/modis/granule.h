@@ -35,7 +35,7 @@ const char* count_code_name(uint16_t count);
 inline constexpr int64_t kRowsPerScan = 10;
 
 // A granule that cannot be used, with a short reason to count it by: "unreadable",
-// "missing_data_set", "platform", "pair", "night", "all_fill", "layout".
+// "missing_data_set", "platform", "pair", "night", "all_fill", "layout", "crash".
 class BadGranule : public BadSample {
  public:
   BadGranule(std::string reason, const std::string& message, const std::string& hint = {})
@@ -63,6 +63,9 @@ struct GranuleName {
 };
 // Nothing for names of another form.
 std::optional<GranuleName> parse_granule_name(const std::string& file_name);
+
+// The same from a file's CoreMetadata.0; nothing where that names no product of MODIS or no time.
+std::optional<GranuleName> parse_core_metadata(const std::string& odl);
 
 // The first value of an object in ODL text such as CoreMetadata.0, without quotes.
 std::optional<std::string> metadata_value(const std::string& odl, const std::string& object);

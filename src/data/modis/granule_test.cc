@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <numeric>
+#include <set>
+#include <sstream>
 
 #include "data/modis/cloud_mask.h"
 #include "data/modis/geolocation.h"
@@ -85,6 +89,37 @@ TEST(Granule, NamesTimesScansAndScalesAreRead) {
   const BandScales emissive = granule.scales("31");
   EXPECT_NEAR(emissive.radiance_offset, 2035.933228, 1e-3);
   EXPECT_TRUE(std::isnan(emissive.reflectance_scale));
+}
+
+// The arrays that the listing of a real granule names, as an OPeNDAP server gives it.
+TEST(Granule, HasTheArraysOfARealOne) {
+  const char* data = std::getenv("SWATH_DATA");
+  if (data == nullptr) GTEST_SKIP() << "needs SWATH_DATA";
+  const TemporaryDirectory root;
+  for (const auto& [platform, name] :
+       {std::pair{Platform::kTerra, "MOD021KM.A2010277.1710.005.2010278082807.hdf.dds"},
+        std::pair{Platform::kAqua, "MYD021KM.A2002226.0000.005.2009193222735.hdf.dds"}}) {
+    const Hdf4File file(write_synthetic_granule(root.path(), small(platform)).level_1b);
+    std::set<std::string> ours;
+    for (std::string array : file.array_names()) {
+      std::ranges::replace(array, ' ', '_');
+      ours.insert(array);
+    }
+    std::istringstream listing(
+        read_file(std::filesystem::path(data) / "modis" / "l1b_spec" / name));
+    std::string type;
+    std::string array;
+    int64_t found = 0;
+    std::getline(listing, array);  // "Dataset {"
+    while (listing >> type && type != "}" && std::getline(listing >> std::ws, array)) {
+      array.resize(array.find('['));
+      if (array.starts_with("vdata")) continue;  // tables
+      if (array.ends_with("_NONEOS")) array.resize(array.size() - 7);
+      EXPECT_TRUE(ours.contains(array)) << array;
+      ++found;
+    }
+    EXPECT_GT(found, 30);
+  }
 }
 
 TEST(Granule, ReservedCountsAreNamed) {

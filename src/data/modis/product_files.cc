@@ -1,21 +1,46 @@
 #include "data/modis/product_files.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/log.h"
 
 namespace swath::data::modis {
 namespace fs = std::filesystem;
 namespace {
 
-void add_file(const fs::path& path, const std::string& key, FilesByGranule* files) {
-  const auto [place, is_new] = files->emplace(key, path);
-  if (is_new || fs::equivalent(place->second, path)) return;
-  throw UsageError(fmt::format("granules: {} and {} are of one granule ({}).",
-                               place->second.string(), path.string(), key),
-                   "keep one of them: the same pixels must not come twice.");
+constexpr size_t kMostNamed = 10;
+
+bool is_hdf(const fs::path& path) {
+  return path.extension() == ".hdf" || path.extension() == ".HDF";
+}
+
+std::optional<GranuleName> name_of(const fs::path& path) {
+  if (const auto name = parse_granule_name(path.filename().string())) return name;
+  try {
+    const auto core = Hdf4File(path).text("", "CoreMetadata.0");
+    return core ? parse_core_metadata(*core) : std::nullopt;
+  } catch (const BadSample&) {
+    return std::nullopt;
+  }
+}
+
+void settle_duplicates(const std::vector<std::string>& twice, Duplicates duplicates) {
+  if (twice.empty()) return;
+  const size_t named = std::min(twice.size(), kMostNamed);
+  const std::string text = fmt::format(
+      "{}{}", fmt::join(twice.begin(), twice.begin() + static_cast<int64_t>(named), "; "),
+      named < twice.size() ? " ..." : "");
+  if (duplicates == Duplicates::kRefuse) {
+    throw UsageError(
+        fmt::format("granules: {} granules have more than one file: {}.", twice.size(), text),
+        "keep one of each: the same pixels must not come twice.");
+  }
+  log_info(fmt::format("granules: the newest file counts where there are several, {} times: {}.",
+                       twice.size(), text));
 }
 
 }  // namespace
@@ -24,19 +49,27 @@ std::string granule_key(const GranuleName& name) {
   return fmt::format("{} {}", platform_name(name.platform), name.time_text());
 }
 
-FilesByGranule find_products(const fs::path& root, const std::vector<std::string>& products) {
-  FilesByGranule files;
+ProductFiles find_products(const fs::path& root, const std::vector<std::string>& products,
+                           Duplicates duplicates) {
+  ProductFiles found;
+  std::vector<std::string> twice;
   const auto look_at = [&](const fs::path& path) {
-    if (path.extension() != ".hdf") return;
-    const auto name = parse_granule_name(path.filename().string());
-    if (!name) return;
+    if (!is_hdf(path)) return;
+    const auto name = name_of(path);
+    if (!name) {
+      found.unknown.push_back(path);
+      return;
+    }
     const std::string product = name->product.substr(3);
     if (std::find(products.begin(), products.end(), product) == products.end()) return;
-    add_file(path, granule_key(*name), &files);
+    const auto [place, is_new] = found.files.emplace(granule_key(*name), path);
+    if (is_new || fs::equivalent(place->second, path)) return;
+    twice.push_back(fmt::format("{} and {}", place->second.string(), path.string()));
+    if (place->second.filename() < path.filename()) place->second = path;
   };
   if (fs::is_regular_file(root)) {
     look_at(root);
-    return files;
+    return found;
   }
   if (!fs::is_directory(root)) {
     throw UsageError(fmt::format("granules: there is no folder {}.", root.string()),
@@ -44,13 +77,14 @@ FilesByGranule find_products(const fs::path& root, const std::vector<std::string
   }
   constexpr auto kFollow = fs::directory_options::follow_directory_symlink;
   for (const auto& entry : fs::recursive_directory_iterator(root, kFollow)) {
-    if (entry.is_symlink() && !entry.exists() && entry.path().extension() == ".hdf") {
+    if (entry.is_symlink() && !entry.exists() && is_hdf(entry.path())) {
       throw UsageError(fmt::format("granules: {} links to nothing.", entry.path().string()),
                        "mend or remove the link.");
     }
     if (entry.is_regular_file()) look_at(entry.path());
   }
-  return files;
+  settle_duplicates(twice, duplicates);
+  return found;
 }
 
 }  // namespace swath::data::modis

@@ -170,7 +170,8 @@ void ProductLabelOptions::describe(FieldTable& fields) {
 
 Json product_labels(const ProductLabelOptions& options) {
   const fs::path directory = clouds::new_label_directory(options.output, options.overwrite);
-  const FilesByGranule files = find_products(options.products, {"06_L2"});
+  const FilesByGranule files =
+      find_products(options.products, {"06_L2"}, Duplicates::kNewest).files;
   const std::unique_ptr<Dataset> dataset = open_dataset(options.data);
   const std::vector<clouds::ChipPlace> places = clouds::chip_places(*dataset);
 

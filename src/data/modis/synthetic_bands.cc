@@ -147,4 +147,16 @@ std::vector<BandArray> band_arrays(Platform platform, uint64_t seed) {
   return arrays;
 }
 
+UncertaintyScale uncertainty_scale(const std::string& band) {
+  if (is_emissive(band)) {
+    const double specified = band == "20"                   ? 0.5625
+                             : band == "21"                 ? 2.5
+                             : band == "31" || band == "32" ? 0.375
+                                                            : 0.5;
+    return {specified, band == "20" ? 5.0 : 4.0};
+  }
+  const bool is_shortwave = band == "5" || band == "6" || band == "7" || band == "26";
+  return {1.5, is_shortwave ? 5.0 : 7.0};
+}
+
 }  // namespace swath::data::modis

@@ -35,4 +35,11 @@ struct BandArray {
 // granule.
 std::vector<BandArray> band_arrays(Platform platform, uint64_t seed);
 
+// What an uncertainty index i of a band stands for: percent = specified exp(i / scaling).
+struct UncertaintyScale {
+  double specified = 0;
+  double scaling = 0;
+};
+UncertaintyScale uncertainty_scale(const std::string& band);
+
 }  // namespace swath::data::modis

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numbers>
 #include <optional>
 #include <utility>
 
@@ -111,7 +112,7 @@ std::vector<uint16_t> counts_of(const SyntheticGranuleOptions& options, const Sw
         count = radiance_of_temperature(*planck, kelvin) / array.radiance_scales[plane] +
                 array.offsets[plane];
       } else {
-        const double sun = std::max(0.0, std::cos(geometry.sun_zenith * 3.14159265358979 / 180));
+        const double sun = std::max(0.0, std::cos(geometry.sun_zenith * std::numbers::pi / 180));
         count = scene_reflectance(swath.pixels[place], wavelength) * sun /
                     array.reflectance_scales[plane] +
                 array.offsets[plane];
@@ -131,6 +132,16 @@ std::vector<uint16_t> counts_of(const SyntheticGranuleOptions& options, const Sw
 uint8_t uncertainty_of(uint16_t count) {
   if (count == kFill) return kUncertaintyFill;
   return count > kLargestCount ? kUnusable : uint8_t{1};
+}
+
+// From the instrument to the pixel, on a sphere.
+double range_metres(const PixelGeometry& geometry) {
+  constexpr double kEarth = 6371e3;
+  constexpr double kAltitude = 705e3;
+  const double zenith = geometry.view_zenith * std::numbers::pi / 180;
+  const double across = kEarth * std::sin(zenith);
+  return std::sqrt((kEarth + kAltitude) * (kEarth + kAltitude) - across * across) -
+         kEarth * std::cos(zenith);
 }
 
 int16_t hundredths(double degrees) { return static_cast<int16_t>(std::lround(degrees * 100)); }
@@ -196,6 +207,18 @@ std::vector<std::string> add_geolocation(Hdf4Writer& writer, const Swath& swath,
     describe_grid(name);
     names.emplace_back(name);
   }
+  constexpr double kRangeStep = 25;
+  writer.add_array("Range", NumberType::kUint16, shape, dimensions,
+                   grid([](const PixelGeometry& g) {
+                     return static_cast<uint16_t>(std::lround(range_metres(g) / kRangeStep));
+                   }),
+                   deflate_level);
+  writer.add_text("Range", "units", "meters");
+  writer.add_numbers("Range", "valid_range", NumberType::kUint16, {27000, kFill});
+  writer.add_numbers("Range", "_FillValue", NumberType::kUint16, {0});
+  writer.add_numbers("Range", "scale_factor", NumberType::kFloat64, {kRangeStep});
+  describe_grid("Range");
+  names.emplace_back("Range");
   writer.add_array("gflags", NumberType::kUint8, shape, dimensions,
                    grid([](const PixelGeometry&) { return uint8_t{0}; }), deflate_level);
   writer.add_numbers("gflags", "_FillValue", NumberType::kUint8, {255});
@@ -241,7 +264,9 @@ std::vector<Hdf4Writer::Column> scan_table(const SyntheticGranuleOptions& option
                                         0};
     for (size_t i = 0; i < columns.size(); ++i) {
       if (columns[i].type == NumberType::kText) {
-        columns[i].texts.emplace_back(options.is_day ? "D   " : "N   ");
+        columns[i].texts.emplace_back(scan == faults.missing_scan ? "O   "
+                                      : options.is_day            ? "D   "
+                                                                  : "N   ");
       } else {
         columns[i].values.push_back(values[i]);
       }
@@ -282,10 +307,14 @@ void add_band_array(Hdf4Writer& writer, const BandArray& array, const std::vecto
   writer.add_text(uncertainty, "units", "none");
   writer.add_numbers(uncertainty, "valid_range", NumberType::kUint8, {0, kUnusable});
   writer.add_numbers(uncertainty, "_FillValue", NumberType::kUint8, {kUncertaintyFill});
-  writer.add_numbers(uncertainty, "specified_uncertainty", NumberType::kFloat32,
-                     same(array.is_emissive() ? 0.5 : 1.5));
-  writer.add_numbers(uncertainty, "scaling_factor", NumberType::kFloat32,
-                     same(array.is_emissive() ? 4 : 7));
+  std::vector<double> specified;
+  std::vector<double> scaling;
+  for (const std::string& band : array.bands) {
+    specified.push_back(uncertainty_scale(band).specified);
+    scaling.push_back(uncertainty_scale(band).scaling);
+  }
+  writer.add_numbers(uncertainty, "specified_uncertainty", NumberType::kFloat32, specified);
+  writer.add_numbers(uncertainty, "scaling_factor", NumberType::kFloat32, scaling);
   writer.add_text(uncertainty, "uncertainty_units", "percent");
   if (array.samples_used > 0) {
     const std::vector<int8_t> used(counts.size(), static_cast<int8_t>(array.samples_used));
@@ -322,6 +351,38 @@ void add_band_26(Hdf4Writer& writer, const BandArray& array, const std::vector<u
                    deflate_level);
   writer.add_numbers("EV_Band26_Uncert_Indexes", "_FillValue", NumberType::kUint8,
                      {kUncertaintyFill});
+}
+
+// What the product says of its detectors, all of them good.
+void add_detectors(Hdf4Writer& writer, int64_t scans) {
+  struct Kind {
+    const char* name;
+    const char* bands_name;
+    int64_t bands;
+    const char* detectors_name;
+    int64_t detectors;
+  };
+  constexpr Kind kThermal = {"Thermal", "number of emissive bands", 16, "detectors per 1km band",
+                             10};
+  constexpr Kind kKinds[] = {
+      kThermal,
+      {"Reflective 250m", "number of 250m bands", 2, "detectors per 250m band", 40},
+      {"Reflective 500m", "number of 500m bands", 5, "detectors per 500m band", 20},
+      {"Reflective 1km", "number of 1km reflective bands", 15, "detectors per 1km band", 10}};
+  for (const char* name :
+       {"Noise in Thermal Detectors", "Change in relative responses of thermal detectors"}) {
+    writer.add_array(name, NumberType::kUint8, {kThermal.bands, kThermal.detectors},
+                     {kThermal.bands_name, kThermal.detectors_name},
+                     std::vector<uint8_t>(static_cast<size_t>(kThermal.bands * kThermal.detectors)),
+                     0);
+  }
+  for (const Kind& kind : kKinds) {
+    writer.add_array(fmt::format("DC Restore Change for {} Bands", kind.name), NumberType::kInt8,
+                     {scans, kind.bands, kind.detectors},
+                     {"number of scans", kind.bands_name, kind.detectors_name},
+                     std::vector<int8_t>(static_cast<size_t>(scans * kind.bands * kind.detectors)),
+                     0);
+  }
 }
 
 // Beside its place, then renamed: a file under its name is complete.
@@ -378,9 +439,13 @@ void write_level_1b(const fs::path& path, const SyntheticGranuleOptions& options
     }
     for (const std::string& field : add_geolocation(writer, swath, false, level)) {
       data_fields.push_back(field);
-      field_texts.push_back(
-          {field, field == "gflags" ? "UINT8" : "INT16", "\"2*nscans\",\"1KM_geo_dim\""});
+      field_texts.push_back({field,
+                             field == "gflags"  ? "UINT8"
+                             : field == "Range" ? "UINT16"
+                                                : "INT16",
+                             "\"2*nscans\",\"1KM_geo_dim\""});
     }
+    add_detectors(writer, options.scans);
     StructText structure("MODIS_SWATH_Type_L1B", {{"Band_250M", 2},
                                                   {"Band_500M", 5},
                                                   {"Band_1KM_RefSB", 15},
