@@ -275,7 +275,8 @@ def check_recipes(folder):
                 folder / name, "--threads", 1, "--log_every", 1, "--max_steps", 3, "--json"))
             assert trained["test_loss"] > 0, trained
             if name.startswith(("modis_tokens", "modis_size")):
-                check_poster_settings(name, (folder / name / "config.toml").read_text())
+                check_poster_settings(name, (HOME / "recipes" / f"{name}.toml").read_text(),
+                                      (folder / name / "config.toml").read_text())
             check_golden(name, folder / name)
             continue
         text = (HOME / "recipes" / f"{name}.toml").read_text()
@@ -300,16 +301,18 @@ def check_recipes(folder):
             assert samples == 16, f"{name}: {samples} samples"
 
 
-def check_poster_settings(name, config):
-    """What the poster states of its runs, and a scaled-down run keeps: rate, loss and the tokens of
-    a pixel."""
+def check_poster_settings(name, recipe, config):
+    """What the poster states of its runs: the number of tiles, and, which a scaled-down run keeps,
+    rate, loss and the tokens of a pixel."""
     group, size = name.removeprefix("modis_").split("_", 1)
     wanted = ["lr = 0.0001", "schedule = 'constant'"]
     if group == "tokens":
         patch = {"1536": 8, "6144": 4, "24576": 2}[size]
         wanted += [f"patch = {patch}", "tokens = 'per_band'", "loss = 'l1'"]
+        assert "\nlimit = 3000\n" in recipe and "\ntest_limit = 1000\n" in recipe, recipe
     else:
         wanted += ["patch = 4", "tokens = 'joint'", "loss = 'cross_entropy'"]
+        assert "\nlimit = 2_000_000\n" in recipe, recipe
     for line in wanted:
         assert re.search(f"^{re.escape(line)}$", config, re.M), f"{name}: no {line} in {config}"
 
@@ -643,7 +646,7 @@ def check_granules(folder):
     assert first["granules"] == 2 and first["chips"] > 0 and first["synthetic"] == 2, first
     assert first["chips"] + sum(first["rejected"].values()) == first["positions"], first
     again = last_json(run(*cut))
-    assert again["sha256"] == first["sha256"] and again["resumed_shards"] == 1, again
+    assert again["sha256"] == first["sha256"] and again["resumed_shards"] == 2, again
     run(*cut, "--stride", 8, expect=2)
     assert last_json(run("data", "verify", "--root", chips, "--json"))["bad"] == 0
     ranks = last_json(run("launch", "-n", 2, "--", PROGRAM, "chips", "--root", granules, "--output",
@@ -662,6 +665,26 @@ def check_granules(folder):
                   "--output", folder / "wrong_unit", expect=2).stderr
     assert "trained on radiance" in refused, refused
     check_embeddings_map(chips, folder, trained, first["chips"])
+    check_poster_on_chips(folder)
+
+
+def check_poster_on_chips(folder):
+    """Both groups of the poster on six bands with missing pixels: a mosaic of bands, and bins."""
+    for name, seed in (("train", 1), ("test", 2)):
+        run("data", "synthesize", "--output", folder / f"{name}_granules", "--granules", 1,
+            "--platform", "terra", "--scans", 12, "--columns", 160, "--seed", seed)
+        cut = last_json(run("chips", "--root", folder / f"{name}_granules", "--output",
+                            folder / f"poster_{name}", "--size", 32, "--invalid", "mask", "--json"))
+        assert cut["chips"] > 4 and cut["codes"]["29"]["dead_detector"] > 0, cut
+    for recipe in ("modis_tokens_1536", "modis_size_100m"):
+        output = folder / f"{recipe}_on_chips"
+        trained = last_json(run(
+            "pretrain", recipe, "--scale-down", "--root", folder / "poster_train", "--test_root",
+            folder / "poster_test", "--limit", 4, "--transform.kind", "none", "--batch_size", 2,
+            "--epochs", 2, "--output", output, "--threads", 1, "--log_every", 1, "--json"))
+        assert trained["test_loss"] > 0, trained
+        assert all(math.isfinite(loss) for loss in losses(output).values())
+        assert len(losses(output)) == 4, losses(output)
 
 
 def check_embeddings_map(chips, folder, trained, num_chips):
