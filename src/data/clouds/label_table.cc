@@ -112,16 +112,23 @@ class TableReader {
   }
 
   Granule granule_of(Platform platform, const std::string& text) const {
-    int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0;
-    char separator = ' ';
-    // Both `2012-05-02 10:15:00` and ISO 8601's T; what follows the seconds does not matter.
-    const int fields = std::sscanf(text.c_str(), "%4d-%2d-%2d%c%2d:%2d:%2d", &year, &month, &day,
-                                   &separator, &hour, &minute, &second);
-    if (fields != 7 || (separator != ' ' && separator != 'T')) {
-      fail(fmt::format("the Timestamp `{}` is not `yyyy-mm-dd HH:MM:SS`.", text));
+    // Also with ISO 8601's T; what follows the seconds does not matter.
+    constexpr std::string_view kForm = "dddd-dd-dd dd:dd:dd";
+    bool is_time = text.size() >= kForm.size();
+    for (size_t i = 0; is_time && i < kForm.size(); ++i) {
+      const char c = text[i];
+      is_time = kForm[i] == 'd'   ? c >= '0' && c <= '9'
+                : kForm[i] == ' ' ? c == ' ' || c == 'T'
+                                  : c == kForm[i];
     }
+    if (!is_time) fail(fmt::format("the Timestamp `{}` is not `yyyy-mm-dd HH:MM:SS`.", text));
+    const auto part = [&](size_t begin, size_t count) {
+      int value = 0;
+      std::from_chars(text.data() + begin, text.data() + begin + count, value);
+      return value;
+    };
     try {
-      return granule_at(platform, year, month, day, hour, minute);
+      return granule_at(platform, part(0, 4), part(5, 2), part(8, 2), part(11, 2), part(14, 2));
     } catch (const Error& error) {
       fail(error.message());
     }

@@ -492,6 +492,8 @@ Json make_chips(const ChipJobOptions& options, const LaunchEnvironment& environm
     }
   }
   if (!groups.empty()) {
+    // It is of shards that are about to change.
+    fs::remove(job.places.output / kManifestName);
     WorkerPlan plan;
     plan.name = "chips";
     plan.task_name = "shard";

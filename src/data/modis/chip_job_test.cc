@@ -333,6 +333,13 @@ TEST(ChipJob, BadGranulesAreNamedAndCountedAndTheRestIsKept) {
   EXPECT_EQ(mended.at("used"), 2);
   EXPECT_EQ(mended.at("resumed_shards"), 4);  // the page is tried once more
   EXPECT_GT(mended.at("chips"), result.at("chips"));
+  // A manifest is of shards that are all there.
+  EXPECT_TRUE(std::filesystem::exists(root / "chips" / kManifestName));
+  std::filesystem::resize_file(cut, 3000);
+  options.skip_bad = false;
+  message_of<BadGranule>([&] { run(options); });
+  EXPECT_FALSE(std::filesystem::exists(root / "chips" / kManifestName));
+  options.skip_bad = true;
   // Two files of one granule would give every chip twice.
   std::filesystem::copy_file(granules / "MOD021KM.A2012123.1000.061.synthetic.hdf",
                              granules / "MOD021KM.A2012123.1000.006.older.hdf");
