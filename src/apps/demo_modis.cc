@@ -15,6 +15,8 @@ namespace swath::apps {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr int64_t kBatchOfRecipe = 32;
+
 struct ModisDemoOptions {
   std::string output;
   std::string root;
@@ -98,19 +100,36 @@ Outcome run_demo_modis(const CommandSyntax& syntax, const Words& words) {
     }
   }
   label.insert(label.end(), {"--labels", options.labels});
-  step("data", label);
+  const Json labelled = step("data", label);
+  int64_t held_out = 0;
+  for (const Json& list : labelled.at("lists")) {
+    if (list.at("part") == "held_out") held_out = list.at("images");
+  }
 
   // 3. Pretraining without a label, and without the granules of the test.
-  const Json trained =
-      step("pretrain",
-           with_machine({"modis_demo", "--root", in("chips"), "--data.exclude_list",
-                         in("lists/held_out.txt"), "--test_list", in("lists/test.txt"), "--minutes",
-                         fmt::format("{}", options.minutes), "--output", in("pretrain")}));
+  Words pretrain = {"modis_demo",
+                    "--root",
+                    in("chips"),
+                    "--data.exclude_list",
+                    in("lists/held_out.txt"),
+                    "--test_list",
+                    in("lists/test.txt"),
+                    "--minutes",
+                    fmt::format("{}", options.minutes),
+                    "--output",
+                    in("pretrain")};
+  // A few granules of one's own have fewer chips than the recipe's batch.
+  const int64_t half = (chips.at("chips").get<int64_t>() - held_out) / 2;
+  if (half < kBatchOfRecipe) {
+    pretrain.insert(pretrain.end(), {"--batch_size", std::to_string(std::max<int64_t>(1, half))});
+  }
+  const Json trained = step("pretrain", with_machine(pretrain));
 
   // 4. What the features are worth, where which of them lie, and the page.
   const Json measured =
       step("clouds", with_machine({in("pretrain"), "--root", in("chips"), "--lists", in("lists"),
-                                   "--finetune.epochs", "10", "--output", in("clouds")}));
+                                   "--finetune.epochs", "5", "--finetune_min_steps", "60",
+                                   "--output", in("clouds")}));
   step("embed", with_machine({in("pretrain"), "--root", in("chips"), "--pooling", "mean",
                               "--evaluation", "none", "--output", in("embeddings")}));
   const Json page = step(

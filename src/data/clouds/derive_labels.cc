@@ -134,7 +134,12 @@ Json derive_labels(const DeriveOptions& options) {
   // 1. One summary per chip; a chip without a value gets no label.
   CloudLabels labels;
   labels.form = options.form;
-  labels.derived = fmt::format("mean and texture of band {} of the chips themselves", options.band);
+  const std::vector<std::string> bands = dataset->band_names();
+  const int64_t place = options.band < 0 ? std::ssize(bands) + options.band : options.band;
+  const bool has_name = place >= 0 && place < std::ssize(bands);
+  labels.derived =
+      fmt::format("mean and texture of band {} of the chips themselves",
+                  has_name ? bands[static_cast<size_t>(place)] : fmt::format("{}", options.band));
   labels.property_names = {"field_mean", "field_std", "texture_mean"};
   std::vector<FieldSummary> summaries;
   std::vector<std::byte> scratch;

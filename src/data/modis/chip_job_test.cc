@@ -465,10 +465,11 @@ TEST(ChipJob, AGranuleThatEndsItsProcessIsNamedAndCounted) {
         std::this_thread::sleep_for(std::chrono::milliseconds(10 + 3 * attempt));
         kill(child, SIGSEGV);
       });
-      Json result = {{"bad_granules", Json::object()}};
+      Json result;
       try {
         result = run(options);
-      } catch (const Error&) {  // it was between two granules
+      } catch (const Error&) {
+        result = {{"bad_granules", Json::object()}};  // it was between two granules
       }
       killer.detach();
       write_file_atomically(root / "result.json", result.dump());
