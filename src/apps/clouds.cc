@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -18,7 +20,9 @@
 #include "core/tensor/torch.h"
 #include "data/clouds/label_chips.h"
 #include "data/clouds/labelled_chips.h"
+#include "data/clouds/time_split.h"
 #include "data/list_file.h"
+#include "data/modis/granule_table.h"
 #include "data/subset_dataset.h"
 #include "models/checkpoint_import.h"
 #include "ops/backend.h"
@@ -57,7 +61,8 @@ struct Lists {
   std::vector<std::string> class_names;
 };
 
-Lists read_lists(const std::string& directory) {
+// `part`: train or test, which must be among the lists.
+Lists read_lists(const std::string& directory, const std::string& part) {
   const fs::path file = fs::path(directory) / data::clouds::kLabelsFile;
   if (directory.empty() || !fs::exists(file)) {
     throw UsageError(fmt::format("clouds: {} holds no {}.",
@@ -69,7 +74,48 @@ Lists read_lists(const std::string& directory) {
   lists.directory = directory;
   lists.labels = Json::parse(read_file(file));
   lists.class_names = lists.labels.at("classes").get<std::vector<std::string>>();
+  const Json& all = lists.labels.at("lists");
+  if (std::none_of(all.begin(), all.end(),
+                   [&](const Json& list) { return list.at("part") == part; })) {
+    throw UsageError(
+        fmt::format("clouds: {} holds no {} list: --split.parts was {}.", directory, part,
+                    lists.labels.at("split").value("parts", "both")),
+        "--lists is for training, --test_lists for the test where it lies in another folder.");
+  }
   return lists;
+}
+
+// The chips of one folder with their lists.
+struct ListedChips {
+  std::string root;
+  std::shared_ptr<const data::Dataset> chips;
+  Lists lists;
+};
+
+ListedChips open_listed(data::DatasetOptions options, const std::string& root,
+                        const std::string& lists, const std::string& part,
+                        const TrainedModel& trained) {
+  options.root = root;
+  ListedChips listed{root, data::open_dataset(options), read_lists(lists, part)};
+  check_bands_of(trained, *listed.chips);
+  return listed;
+}
+
+// Those of the test, which may lie in the training's folder or apart.
+ListedChips open_test(const CloudCommandOptions& options, const ListedChips& training,
+                      const TrainedModel& trained) {
+  if (options.test_root.empty()) {
+    return {training.root, training.chips, read_lists(options.lists, "test")};
+  }
+  ListedChips test =
+      open_listed(options.data, options.test_root, options.test_lists, "test", trained);
+  if (test.lists.class_names != training.lists.class_names) {
+    throw UsageError(
+        fmt::format("clouds: {} and {} have different classes.", options.lists, options.test_lists),
+        "make both with one label map.");
+  }
+  data::clouds::check_same_split(training.lists.labels.at("split"), test.lists.labels.at("split"));
+  return test;
 }
 
 // The chips of one list, with all classes of the directory whether the list has them or not.
@@ -146,13 +192,19 @@ std::vector<eval::CloudTraining> open_trainings(const std::shared_ptr<const data
   return trainings;
 }
 
+// The list of all training chips: every other one holds some of them.
+const data::Dataset& all_of(const std::vector<eval::CloudTraining>& trainings) {
+  const auto all = std::find_if(trainings.begin(), trainings.end(),
+                                [](const auto& training) { return training.fraction == 1; });
+  return *all->train;
+}
+
 // How many of the test chips the encoder has seen in pretraining; null where its data was another
 // folder, or its lists are no longer those it was trained with.
-Json count_seen(const TrainedModel& trained, const std::string& test_root,
-                const data::Dataset& test) {
+Json count_seen(const TrainedModel& trained, const ListedChips& listed, const data::Dataset& test) {
   const data::DatasetOptions& pretraining = trained.options.data;
   std::error_code missing;
-  if (!fs::equivalent(pretraining.root, test_root, missing) || missing) return nullptr;
+  if (!fs::equivalent(pretraining.root, listed.root, missing) || missing) return nullptr;
   const auto is_known = [](const std::string& list, const std::string& sha256) {
     return list.empty() || (fs::exists(list) && sha256_hex_of_file(list) == sha256);
   };
@@ -160,23 +212,36 @@ Json count_seen(const TrainedModel& trained, const std::string& test_root,
       !is_known(pretraining.exclude_list, pretraining.exclude_list_sha256)) {
     return nullptr;
   }
+  std::shared_ptr<const data::Dataset> learned;
+  try {
+    learned = data::open_dataset(pretraining);
+  } catch (const UsageError&) {
+    return nullptr;  // a listed chip is gone or changed
+  }
   std::unordered_set<std::string> names;
-  const auto read_names = [&](const std::string& path) {
-    const data::ListFile list = data::read_list_file(path);
-    names.clear();
-    for (int64_t i = 0; i < list.names.size(); ++i) names.emplace(list.names.name(i));
-  };
-  std::unordered_set<std::string> seen;
-  for (int64_t i = 0; i < test.size(); ++i) seen.insert(test.sample(i).name);
-  if (!pretraining.list.empty()) {
-    read_names(pretraining.list);
-    std::erase_if(seen, [&](const std::string& name) { return !names.contains(name); });
+  for (int64_t i = 0; i < learned->size(); ++i) names.insert(learned->sample(i).name);
+  int64_t seen = 0;
+  for (int64_t i = 0; i < test.size(); ++i) seen += names.contains(test.sample(i).name) ? 1 : 0;
+  return seen;
+}
+
+// How many granules of the chips in both folders are synthetic, by the table that `swath chips`
+// leaves beside them; null where there is none.
+Json count_synthetic(const std::vector<std::pair<std::string, const data::Dataset*>>& sets) {
+  std::set<data::clouds::Granule> synthetic;
+  bool is_known = false;
+  for (const auto& [root, chips] : sets) {
+    // The root may be a folder, or its manifest or one shard.
+    const fs::path folder = fs::is_directory(root) ? fs::path(root) : fs::path(root).parent_path();
+    const auto marks = data::modis::read_synthetic_marks(folder);
+    if (!marks) continue;
+    is_known = true;
+    for (const data::clouds::ChipPlace& place : data::clouds::chip_places(*chips)) {
+      const auto mark = marks->find(place.granule.name());
+      if (mark != marks->end() && mark->second) synthetic.insert(place.granule);
+    }
   }
-  if (!pretraining.exclude_list.empty()) {
-    read_names(pretraining.exclude_list);
-    std::erase_if(seen, [&](const std::string& name) { return names.contains(name); });
-  }
-  return seen.size();
+  return is_known ? Json(synthetic.size()) : Json();
 }
 
 std::string summary_of(const Json& result) {
@@ -195,6 +260,9 @@ std::string summary_of(const Json& result) {
                         seen.get<int64_t>(), result.at("test_images").get<int64_t>());
   }
   if (!derived.empty()) text += fmt::format("Labels are derived: {}.\n", derived);
+  if (const Json& synthetic = result.at("synthetic"); synthetic.is_number() && synthetic > 0) {
+    text += fmt::format("Synthetic granules: {}.\n", synthetic.get<int64_t>());
+  }
   return text;
 }
 
@@ -221,23 +289,9 @@ Outcome run_clouds(const CommandSyntax& syntax, const Words& words) {
 
   // 1. The model, the chips and their lists.
   const TrainedModel trained = open_trained_model(arguments.positionals.front(), options.weights);
-  const Lists lists = read_lists(options.lists);
-  const std::shared_ptr<const data::Dataset> chips = data::open_dataset(options.data);
-  check_bands_of(trained, *chips);
-  std::shared_ptr<const data::Dataset> test_chips = chips;
-  Lists test_lists = lists;
-  if (!options.test_root.empty()) {
-    data::DatasetOptions test = options.data;
-    test.root = options.test_root;
-    test_chips = data::open_dataset(test);
-    check_bands_of(trained, *test_chips);
-    test_lists = read_lists(options.test_lists);
-    if (test_lists.class_names != lists.class_names) {
-      throw UsageError(fmt::format("clouds: {} and {} have different classes.", options.lists,
-                                   options.test_lists),
-                       "make both with one label map.");
-    }
-  }
+  const ListedChips training =
+      open_listed(options.data, options.data.root, options.lists, "train", trained);
+  const ListedChips test = open_test(options, training, trained);
   const auto encoder = trained_encoder(trained);
   const auto seed = static_cast<uint64_t>(options.run.seed);
   const auto untrained = untrained_encoder(trained, 0, seed);
@@ -245,21 +299,23 @@ Outcome run_clouds(const CommandSyntax& syntax, const Words& words) {
   eval::CloudInputs inputs;
   inputs.encoder = encoder.get();
   inputs.untrained = untrained.get();
-  inputs.trainings = open_trainings(chips, lists);
-  inputs.test = select(test_chips, test_lists, "test.txt");
+  inputs.trainings = open_trainings(training.chips, training.lists);
+  inputs.test = select(test.chips, test.lists, "test.txt");
+  const data::Dataset& all = all_of(inputs.trainings);
   // Chips are named after their granule and place: the same one has the same name anywhere.
-  for (const eval::CloudTraining& training : inputs.trainings) {
-    // The other lists hold chips of this one.
-    if (training.fraction == 1) check_disjoint(*training.train, *inputs.test);
+  check_disjoint(all, *inputs.test);
+  if (!options.test_root.empty()) {
+    data::clouds::check_no_shared_day(data::clouds::chip_places(all),
+                                      data::clouds::chip_places(*inputs.test));
   }
-  inputs.groups = describe_test(*inputs.test, test_lists);
+  inputs.groups = describe_test(*inputs.test, test.lists);
   inputs.normalization = trained.normalization();
   inputs.bands = trained.options.transform.bands;
   inputs.device = select_device(options.run.device);
   inputs.seed = seed;
   inputs.make_classifier = [&](bool is_pretrained, uint64_t classifier_seed) {
     models::ClassifierOptions classifier = options.classifier;
-    classifier.num_classes = static_cast<int64_t>(lists.class_names.size());
+    classifier.num_classes = static_cast<int64_t>(training.lists.class_names.size());
     auto model = models::make_classifier(trained.options.model, classifier, classifier_seed);
     if (is_pretrained) {
       models::load_pretrained(model->module(), trained.options.model, trained.origin,
@@ -273,16 +329,23 @@ Outcome run_clouds(const CommandSyntax& syntax, const Words& words) {
       make_output_directory(options.run.output, "clouds", arguments.overwrite);
   write_file_atomically(directory / "config.toml", fields.to_toml());
   options.clouds.features.model_settings = model_settings(trained);
+  // What may fail on other files comes before hours of work.
+  const Json seen = count_seen(trained, test, *inputs.test);
+  const Json synthetic = count_synthetic({{training.root, &all}, {test.root, inputs.test.get()}});
   Json result = eval::run_clouds(inputs, options.clouds);
   result["checkpoint"] = trained.origin;
   result["dataset"] = options.data.root;
   result["lists"] = options.lists;
-  result["test_chips_seen"] = count_seen(
-      trained, options.test_root.empty() ? options.data.root : options.test_root, *inputs.test);
-  result["form"] = lists.labels.at("form");
-  std::string derived = lists.labels.at("derived");
-  if (derived.empty()) derived = test_lists.labels.at("derived");
+  if (!options.test_root.empty()) {
+    result["test_dataset"] = options.test_root;
+    result["test_lists"] = options.test_lists;
+  }
+  result["test_chips_seen"] = seen;
+  result["form"] = training.lists.labels.at("form");
+  std::string derived = training.lists.labels.at("derived");
+  if (derived.empty()) derived = test.lists.labels.at("derived");
   result["derived"] = derived;
+  result["synthetic"] = synthetic;
   result["output"] = directory.string();
   write_file_atomically(directory / "clouds.json", result.dump(1));
   outcome.text = summary_of(result) + fmt::format("Results in {}", directory.string());

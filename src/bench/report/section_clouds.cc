@@ -266,6 +266,11 @@ std::string result_html(const RunDirectory& run, const CloudResult& result, size
     notes.push_back("The labels are derived from known fields (" + derived +
                     "). They show that the pipeline works and say nothing about clouds.");
   }
+  const double synthetic = number_of(values, "synthetic");
+  if (synthetic > 0) {
+    notes.push_back("Synthetic granules in this comparison: " + format_count(synthetic) +
+                    ". They show that the pipeline works and say nothing about clouds.");
+  }
   const double seen = number_of(values, "test_chips_seen");
   if (seen > 0) {
     notes.push_back(format_count(seen) +

@@ -67,6 +67,38 @@ TEST(CloudLabels, TablesOfDataFramesAreRead) {
   EXPECT_EQ(labels.derived, "");
 }
 
+// Texts beside the numbers, one of which begins with a gap; of other granules too.
+TEST(CloudLabels, ColumnsOfTextsAreNoProperties) {
+  TemporaryDirectory root;
+  write_text(root / "t.csv",
+             "filename,Label,Timestamp,lat,lon,platform,pressure,note,radius\n"
+             "a.hdf,1,2012-05-02 13:20:00,0,0,Aqua,500,,7\n"
+             "b.hdf,2,2012-05-02 13:20:00,0,2,Aqua,NA,NA,8\n"
+             "c.hdf,3,2012-05-02 10:15:00,0,4,Terra,600,glint,9\n"
+             "d.hdf,4,2012-05-02 13:20:00,0,6,Aqua,700,,NA\n");
+  testing::internal::CaptureStderr();
+  const std::set<Granule> wanted = {kAqua};
+  const CloudLabels labels = read_cloud_labels(root / "t.csv", &wanted);
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_CONTAINS(log, "t.csv: columns that hold no numbers are passed over: filename, note.");
+  EXPECT_EQ(labels.raw, (std::vector<int64_t>{1, 2, 4}));
+  EXPECT_EQ(labels.property_names, (std::vector<std::string>{"pressure", "radius"}));
+  ASSERT_EQ(labels.properties.size(), 6U);
+  EXPECT_EQ(labels.properties_of(0)[0], 500);
+  EXPECT_EQ(labels.properties_of(0)[1], 7);
+  EXPECT_TRUE(std::isnan(labels.properties_of(1)[0]));
+  EXPECT_EQ(labels.properties_of(1)[1], 8);
+  EXPECT_EQ(labels.properties_of(2)[0], 700);
+  EXPECT_TRUE(std::isnan(labels.properties_of(2)[1]));
+  // A column of numbers stays one: a text in it is a mistake.
+  write_text(root / "t.csv",
+             "Label,Timestamp,lat,lon,platform,pressure\n"
+             "1,2012-05-02 13:20:00,0,0,Aqua,500\n"
+             "2,2012-05-02 13:20:00,0,2,Aqua,5oo\n");
+  EXPECT_CONTAINS(message_of<Error>([&] { read_cloud_labels(root / "t.csv"); }),
+                  "t.csv:3: property `5oo` is no number");
+}
+
 TEST(CloudLabels, BadTablesAreNamedByLine) {
   TemporaryDirectory root;
   const std::string header = "Label,Timestamp,lat,lon,platform\n";

@@ -1,6 +1,7 @@
 #include "data/clouds/label_chips.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -149,22 +150,36 @@ LabelledChips describe_chips(const Chips& chips, const CloudLabels& labels, cons
   return described;
 }
 
-// Without what is measured anew by each call: equal inputs give equal files.
-Json describe_split(const TimeSplitOptions& split) {
-  Json json{{"by", split.by},
-            {"train_platforms", split.train_platforms},
-            {"test_platforms", split.test_platforms},
-            {"exclude", split.exclude}};
+// What to do where no labelled chip is in a part.
+std::string hint_for_empty(const TimeSplitOptions& split, Part part) {
+  std::string hint;
+  const auto& platforms = part == Part::kTest ? split.test_platforms : split.train_platforms;
   if (split.by == "years") {
-    json["train_years"] = split.train_years;
-    json["validation_years"] = split.validation_years;
-    json["test_years"] = split.test_years;
+    hint = "choose other years, or split sets of less than some years with --split.by days";
   } else {
-    json["validation_share"] = split.validation_share;
-    json["test_share"] = split.test_share;
-    json["salt"] = split.salt;
+    if (!platforms.empty()) {
+      hint = fmt::format(
+          "{} go to parts by their time alone, whatever the platform: none of {} with a label came "
+          "to this part; ",
+          split.by, fmt::join(platforms, " or "));
+    }
+    if (split.by == "granules") hint += "take --split.by days, or ";
+    hint += "another --split.salt or larger shares";
   }
-  return json;
+  return hint + (split.parts == "both" ? "; where the other part lies in another folder, say which "
+                                         "is here with --split.parts."
+                                       : ", the same for both folders.");
+}
+
+void check_parts(const std::map<Part, std::vector<int64_t>>& members, const Json& parts,
+                 const TimeSplitOptions& split) {
+  for (const Part part : {Part::kTrain, Part::kTest}) {
+    const bool is_wanted = split.parts == "both" || split.parts == part_name(part);
+    if (!is_wanted || !members.at(part).empty()) continue;
+    throw UsageError(fmt::format("labels: no labelled chip is in the {} part: {}.", part_name(part),
+                                 parts.dump()),
+                     hint_for_empty(split, part));
+  }
 }
 
 // Lists of other shares would stay beside the new ones, and belong to another split.
@@ -287,13 +302,7 @@ Json label_chips(const LabelOptions& options) {
     parts[part_name(part)] = describe_part(chips, members[part]);
   }
   parts["none"] = describe_part(chips, labelled_of(chips, Part::kNone));
-  for (const Part part : {Part::kTrain, Part::kTest}) {
-    if (!members[part].empty()) continue;
-    throw UsageError(fmt::format("labels: no labelled chip is in the {} part: {}.", part_name(part),
-                                 parts.dump()),
-                     "choose other years, or split sets of less than some years with --split.by "
-                     "days (and another --split.salt where one part stays empty).");
-  }
+  check_parts(members, parts, options.split);
 
   // 3. The lists.
   const fs::path directory = options.output;
@@ -306,7 +315,8 @@ Json label_chips(const LabelOptions& options) {
                  {{"part", part_name(part)}, {"fraction", 1.0}, {"draw", 0}});
   }
   for (const double fraction : options.fractions) {
-    for (int64_t draw = 0; draw < options.draws && fraction < 1; ++draw) {
+    if (members[Part::kTrain].empty() || fraction == 1) continue;
+    for (int64_t draw = 0; draw < options.draws; ++draw) {
       writer.write(fmt::format("train_{}_{}.txt", fraction, draw),
                    draw_fraction(members[Part::kTrain], chips.names, chips.classes,
                                  map.class_names(), fraction, draw),
@@ -319,7 +329,7 @@ Json label_chips(const LabelOptions& options) {
       held_out.push_back(static_cast<int64_t>(i));
     }
   }
-  writer.write_names("held_out.txt", held_out, {{"part", "held_out"}});
+  if (!held_out.empty()) writer.write_names("held_out.txt", held_out, {{"part", "held_out"}});
   write_file_atomically(
       directory / kLabelledChipsFile,
       labelled_chips_text(describe_chips(chips, labels, join, map.class_names())));
@@ -337,7 +347,7 @@ Json label_chips(const LabelOptions& options) {
               {"join", join.to_json()},
               {"classes", map.class_names()},
               {"parts", std::move(parts)},
-              {"split", describe_split(options.split)},
+              {"split", split.to_json()},
               {"fractions", options.fractions},
               {"draws", options.draws},
               {"lists", writer.take()}};

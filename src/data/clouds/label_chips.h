@@ -2,12 +2,13 @@
 // lists that `probe`, `finetune` and `clouds` read.
 //
 // What the output directory holds:
-//   train.txt, validation.txt, test.txt   lists `name class index` of all labelled chips
+//   train.txt, validation.txt, test.txt   lists `name class index` of all labelled chips; with
+//                                         split.parts only the first two or the last
 //   train_0.01_0.txt ...                  1 % of each class of train.txt, draw 0: nested (the chips
 //                                         of 0.1 % are in 1 % of the same draw), at least one each
 //   held_out.txt                          names of all chips of the validation and test times,
 //                                         labelled or not: to be kept out of pretraining
-//                                         (data.exclude_list)
+//                                         (data.exclude_list); none where it would be empty
 //   chips.csv                             place and properties of each labelled chip
 //   label_map.csv                         the map that was used
 //   labels.json                           origin, counts, join, SHA-256 of each list; written last
@@ -44,8 +45,8 @@ inline constexpr const char* kLabelsFile = "labels.json";
 // Writes the directory and returns the content of labels.json plus "output": {"form", "derived",
 // "chips", "labels", "raw_counts", "dropped", "join", "classes", "parts", "split", "fractions",
 // "draws", "lists": [{"file", "part", "fraction", "draw", "images", "per_class", "sha256"}]}.
-// Throws UsageError for an unmapped raw label, no match, an empty training or test part, or an
-// output that holds lists already.
+// Throws UsageError for an unmapped raw label, no match, an empty training or test part that
+// split.parts asks for, or an output that holds lists already.
 Json label_chips(const LabelOptions& options);
 
 // The chips of `indices` that a share of each class leaves, in the order of `indices`: per class

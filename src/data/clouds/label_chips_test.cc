@@ -177,6 +177,53 @@ TEST(LabelChips, SmallSetsAreSplitByDays) {
             40);
 }
 
+TEST(LabelChips, AFolderMayHoldOnePart) {
+  TemporaryDirectory root;
+  write_set(root);
+  LabelOptions options = options_for(root);
+  options.split.parts = "train";
+  const Json train = label_chips(options);
+  EXPECT_EQ(train["parts"]["train"]["chips"], 240);
+  EXPECT_EQ(train["parts"]["test"]["chips"], 0);
+  EXPECT_EQ(train["parts"]["none"]["chips"], 119);
+  EXPECT_EQ(train["split"]["parts"], "train");
+  EXPECT_TRUE(std::filesystem::exists(root / "lists" / "train_0.1_0.txt"));
+  EXPECT_FALSE(std::filesystem::exists(root / "lists" / "test.txt"));
+  EXPECT_EQ(names_of(root / "lists" / "held_out.txt").size(), 239U);
+  options.split.parts = "test";
+  options.output = (root / "test_lists").string();
+  const Json test = label_chips(options);
+  EXPECT_EQ(test["parts"]["test"]["chips"], 119);
+  EXPECT_EQ(names_of(root / "test_lists" / "test.txt").size(), 119U);
+  for (const char* file : {"train.txt", "validation.txt", "train_0.1_0.txt"}) {
+    EXPECT_FALSE(std::filesystem::exists(root / "test_lists" / file)) << file;
+  }
+  // A folder of the training years alone; nothing of it is held out.
+  options.split.validation_years = {2030, 2031};
+  options.split.test_years = {2032, 2033};
+  options.overwrite = true;
+  EXPECT_CONTAINS(message_of<UsageError>([&] { label_chips(options); }), "is in the test part");
+  options.split.parts = "both";
+  EXPECT_CONTAINS(message_of<UsageError>([&] { label_chips(options); }), "with --split.parts");
+  options.split.parts = "train";
+  EXPECT_EQ(label_chips(options)["parts"]["train"]["chips"], 240);
+  EXPECT_FALSE(std::filesystem::exists(root / "test_lists" / "held_out.txt"));
+  EXPECT_FALSE(std::filesystem::exists(root / "test_lists" / "test.txt"));
+}
+
+TEST(LabelChips, SaysThatGranulesGoByTimeWhateverThePlatform) {
+  TemporaryDirectory root;
+  write_set(root);
+  LabelOptions options = options_for(root);
+  options.split.by = "granules";
+  options.split.test_share = 0;
+  options.split.test_platforms = {"aqua"};
+  const std::string message = message_of<UsageError>([&] { label_chips(options); });
+  EXPECT_CONTAINS(message, "no labelled chip is in the test part");
+  EXPECT_CONTAINS(message, "whatever the platform: none of aqua");
+  EXPECT_CONTAINS(message, "take --split.by days");
+}
+
 TEST(LabelChips, ChipsWithoutAPlaceAreNamed) {
   TemporaryDirectory root;
   write_set(root);

@@ -62,10 +62,10 @@ class Join {
   JoinResult run(bool by_pixel) {
     result_.by = by_pixel ? "pixel" : "nearest";
     const IndicesByGranule chips = by_granule(chips_);
-    const IndicesByGranule labels = by_granule(labels_.places);
+    IndicesByGranule labels = by_granule(labels_.places);
     result_.labels_without_granule = labels_.others.count;
-    for (const auto& [granule, of_granule] : labels) {
-      refuse_contradictions(of_granule, by_pixel);
+    for (auto& [granule, of_granule] : labels) {
+      drop_duplicates(&of_granule, by_pixel);
       if (!chips.contains(granule)) {
         result_.labels_without_granule += static_cast<int64_t>(of_granule.size());
       }
@@ -82,8 +82,8 @@ class Join {
     }
     const auto num_chips = static_cast<int64_t>(chips_.size());
     result_.chips_too_far = num_chips - result_.matched - result_.chips_without_granule;
-    result_.labels_too_far =
-        labels_.size() + labels_.others.count - result_.matched - result_.labels_without_granule;
+    result_.labels_too_far = labels_.size() + labels_.others.count - result_.matched -
+                             result_.labels_without_granule - result_.duplicate_labels;
     return std::move(result_);
   }
 
@@ -102,23 +102,31 @@ class Join {
     return great_circle_km(a.latitude, a.longitude, b.latitude, b.longitude);
   }
 
-  // Two labels for one place, of which one must be wrong.
-  void refuse_contradictions(const std::vector<int64_t>& of_granule, bool by_pixel) const {
+  // Leaves one label of each place: files may overlap. Of two that differ one must be wrong.
+  void drop_duplicates(std::vector<int64_t>* of_granule, bool by_pixel) {
     std::map<std::pair<double, double>, int64_t> seen;
-    for (const int64_t label : of_granule) {
+    std::vector<int64_t> distinct;
+    for (const int64_t label : *of_granule) {
       const ChipPlace& place = at(labels_.places, label);
       const std::pair<double, double> key = by_pixel
                                                 ? std::pair<double, double>(place.row, place.column)
                                                 : std::pair(place.latitude, place.longitude);
       const auto [known, is_new] = seen.emplace(key, label);
-      if (is_new) continue;
-      throw UsageError(
-          fmt::format("labels: {} has two labels at {} {}, {} {}: {} and {}.", place.granule.text(),
-                      by_pixel ? "row" : "latitude", key.first, by_pixel ? "column" : "longitude",
-                      key.second, labels_.raw[static_cast<size_t>(known->second)],
-                      labels_.raw[static_cast<size_t>(label)]),
-          "keep one of the two: a chip has one label.");
+      if (is_new) {
+        distinct.push_back(label);
+        continue;
+      }
+      const int64_t first = labels_.raw[static_cast<size_t>(known->second)];
+      const int64_t second = labels_.raw[static_cast<size_t>(label)];
+      if (first != second) {
+        throw UsageError(fmt::format("labels: {} has two labels at {} {}, {} {}: {} and {}.",
+                                     place.granule.text(), by_pixel ? "row" : "latitude", key.first,
+                                     by_pixel ? "column" : "longitude", key.second, first, second),
+                         "keep one of the two: a chip has one label.");
+      }
+      ++result_.duplicate_labels;
     }
+    *of_granule = std::move(distinct);
   }
 
   void join_by_pixel(const std::vector<int64_t>& chips, const std::vector<int64_t>& labels) {
@@ -194,6 +202,7 @@ Json JoinResult::to_json() const {
             {"chips_too_far", chips_too_far},
             {"labels_without_granule", labels_without_granule},
             {"labels_too_far", labels_too_far},
+            {"duplicate_labels", duplicate_labels},
             {"ambiguous", ambiguous}};
   if (measured > 0) {
     Json edges = Json::array();

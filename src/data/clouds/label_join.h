@@ -24,6 +24,8 @@ struct JoinResult {
   int64_t chips_too_far = 0;
   int64_t labels_without_granule = 0;
   int64_t labels_too_far = 0;
+  // Labels that say the same of the same place as one before them: they are left out.
+  int64_t duplicate_labels = 0;
   // Matched chips with more than one label within the limit.
   int64_t ambiguous = 0;
   double limit_km = 0;
@@ -32,9 +34,9 @@ struct JoinResult {
   Json to_json() const;
 };
 
-// `by`: pixel, nearest, or auto (pixel where all labels have pixels). Throws UsageError when a
-// chip has two labels of one pixel or place that differ, when chips or labels lack what the join
-// needs, and when nothing matches: naming the platforms and times of both sides.
+// `by`: pixel, nearest, or auto (pixel where all labels have pixels). Throws UsageError when one
+// pixel or place has two labels that differ, when chips or labels lack what the join needs, and
+// when nothing matches: naming the platforms and times of both sides.
 JoinResult join_labels(const std::vector<ChipPlace>& chips, const CloudLabels& labels,
                        const std::string& by, double limit_km);
 

@@ -87,6 +87,29 @@ TEST(LabelJoin, RefusesTwoLabelsForOneChip) {
                   "two chips are at row 0");
 }
 
+// Two files of labels may have a granule in common.
+TEST(LabelJoin, LabelsThatComeTwiceCountOnce) {
+  CloudLabels labels = label_grid({kTerra, kLater}, 1, 3, 0, 4);
+  CloudLabels again = label_grid({kTerra, kLater}, 1, 2, 0, 4);
+  labels.form = again.form = "netcdf";
+  labels.append(again);
+  const std::vector<ChipPlace> chips = {labels.places[0], labels.places[1]};
+  for (const char* by : {"pixel", "nearest"}) {
+    SCOPED_TRACE(by);
+    const JoinResult join = join_labels(chips, labels, by, 20);
+    EXPECT_EQ(join.label_of_chip, (std::vector<int64_t>{0, 1}));
+    EXPECT_EQ(join.matched, 2);
+    EXPECT_EQ(join.duplicate_labels, 4);
+    EXPECT_EQ(join.labels_without_granule, 3);
+    EXPECT_EQ(join.labels_too_far, 1);
+    EXPECT_EQ(join.ambiguous, 0);
+    EXPECT_EQ(join.to_json()["duplicate_labels"], 4);
+  }
+  labels.raw.back() = 3;
+  EXPECT_CONTAINS(message_of<UsageError>([&] { join_labels(chips, labels, "pixel", 20); }),
+                  "Terra A2012123.1020 has two labels at row 0, column 128: 1 and 3");
+}
+
 TEST(LabelJoin, SaysWhyNothingMatches) {
   const CloudLabels labels = label_grid({kAqua}, 1, 2, 0, 4);
   const std::vector<ChipPlace> chips = {test::place_at(kTerra, 0, 0)};

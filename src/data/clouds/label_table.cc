@@ -1,22 +1,36 @@
 #include "data/clouds/label_table.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <optional>
 
 #include "core/csv.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/log.h"
 
 namespace swath::data::clouds {
 namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kDerivedMark = "# derived: ";
+
+// NaN for what stands for no value; nothing for what is no number.
+std::optional<double> parse_number(const std::string& text) {
+  if (text.empty() || text == "nan" || text == "NaN" || text == "NA" || text == "null") {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  double value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) return std::nullopt;
+  return value;
+}
 
 struct Columns {
   size_t label = 0;
@@ -25,6 +39,7 @@ struct Columns {
   size_t longitude = 0;
   size_t platform = 0;
   std::vector<size_t> properties;
+  std::vector<size_t> undecided;  // properties without a value so far
 };
 
 class TableReader {
@@ -53,6 +68,10 @@ class TableReader {
       }
     }
     if (!has_header) throw Error(fmt::format("labels: {} is empty.", path_.string()));
+    if (!texts_.empty()) {
+      log_warning(fmt::format("labels: {}: columns that hold no numbers are passed over: {}.",
+                              path_.string(), fmt::join(texts_, ", ")));
+    }
     return labels;
   }
 
@@ -69,8 +88,11 @@ class TableReader {
       if (found == cells.end()) fail(fmt::format("there is no column `{}`.", name));
       return static_cast<size_t>(found - cells.begin());
     };
-    columns_ = {column("Label"), column("Timestamp"), column("lat"),
-                column("lon"),   column("platform"),  {}};
+    columns_.label = column("Label");
+    columns_.time = column("Timestamp");
+    columns_.latitude = column("lat");
+    columns_.longitude = column("lon");
+    columns_.platform = column("platform");
     const std::vector<size_t> known = {columns_.label, columns_.time, columns_.latitude,
                                        columns_.longitude, columns_.platform};
     for (size_t c = 0; c < cells.size(); ++c) {
@@ -79,12 +101,43 @@ class TableReader {
       columns_.properties.push_back(c);
       labels->property_names.push_back(cells[c]);
     }
+    columns_.undecided = columns_.properties;
+  }
+
+  // The first value of a column says whether it holds numbers: texts are no property.
+  void look_for_texts(const std::vector<std::string>& cells, CloudLabels* labels) {
+    std::vector<size_t> undecided;
+    for (const size_t c : columns_.undecided) {
+      const std::optional<double> value = parse_number(cells[c]);
+      if (!value) {
+        drop_property(c, labels);
+      } else if (std::isnan(*value)) {
+        undecided.push_back(c);
+      }
+    }
+    columns_.undecided = std::move(undecided);
+  }
+
+  // Takes a column back that has had no value.
+  void drop_property(size_t column, CloudLabels* labels) {
+    const auto found = std::find(columns_.properties.begin(), columns_.properties.end(), column);
+    const auto place = found - columns_.properties.begin();
+    const size_t width = columns_.properties.size();
+    texts_.push_back(labels->property_names[static_cast<size_t>(place)]);
+    columns_.properties.erase(found);
+    labels->property_names.erase(labels->property_names.begin() + place);
+    std::vector<double> narrower;
+    for (size_t i = 0; i < labels->properties.size(); ++i) {
+      if (i % width != static_cast<size_t>(place)) narrower.push_back(labels->properties[i]);
+    }
+    labels->properties = std::move(narrower);
   }
 
   void read_row(const std::vector<std::string>& cells, CloudLabels* labels) {
     if (cells.size() != width_) {
       fail(fmt::format("{} cells, the header has {}.", cells.size(), width_));
     }
+    if (!columns_.undecided.empty()) look_for_texts(cells, labels);
     ChipPlace place;
     const std::optional<Platform> platform = parse_platform(cells[columns_.platform]);
     if (!platform) fail(fmt::format("`{}` is no platform.", cells[columns_.platform]));
@@ -136,15 +189,9 @@ class TableReader {
 
   // NaN for what stands for no value.
   double number(const std::string& text, const char* what) const {
-    if (text.empty() || text == "nan" || text == "NaN" || text == "NA" || text == "null") {
-      return std::numeric_limits<double>::quiet_NaN();
-    }
-    double value = 0;
-    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
-      fail(fmt::format("{} `{}` is no number.", what, text));
-    }
-    return value;
+    const std::optional<double> value = parse_number(text);
+    if (!value) fail(fmt::format("{} `{}` is no number.", what, text));
+    return *value;
   }
 
   fs::path path_;
@@ -152,6 +199,7 @@ class TableReader {
   int64_t line_ = 0;
   size_t width_ = 0;
   Columns columns_;
+  std::vector<std::string> texts_;  // columns that are no properties
 };
 
 }  // namespace

@@ -1,8 +1,9 @@
 // Labels as tables: CSV with a header line.
 //
 // Columns, in any order: Label, Timestamp (`yyyy-mm-dd HH:MM:SS`, UTC), lat, lon (degrees of the
-// patch's centre), platform; every other column is a property and must hold numbers (empty, `nan`
-// and `NA`: none), except those without a name or named `index`, which data frames leave behind.
+// patch's centre), platform; every other column is a property and holds numbers (empty, `nan` and
+// `NA`: none). Columns without a name or named `index`, which data frames leave behind, are passed
+// over; so are, with a warning, columns whose first value is no number, such as file names.
 // Lines that start with `#` are remarks; `# derived: HOW` marks labels derived from known fields.
 #pragma once
 

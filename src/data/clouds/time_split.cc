@@ -57,6 +57,10 @@ bool is_among(Platform platform, const std::vector<Platform>& platforms) {
 void TimeSplitOptions::describe(FieldTable& fields) {
   fields.add("by", &by, "what is kept together: years, or hashed days or granules")
       .one_of({"years", "days", "granules"});
+  fields
+      .add("parts", &parts,
+           "which lists to write; train or test where the other part lies in another folder")
+      .one_of({"both", "train", "test"});
   fields.add("train_years", &train_years, "first and last year of the training part");
   fields.add("validation_years", &validation_years, "first and last year of the validation part");
   fields.add("test_years", &test_years, "first and last year of the test part");
@@ -115,7 +119,7 @@ TimeSplit::TimeSplit(const TimeSplitOptions& options, const std::vector<ChipPlac
     }
     exclusions_.push_back({*platform, days.substr(0, 10), days.substr(11)});
   }
-  if (options.by != "years") divide_few_groups(places);
+  if (options.by != "years" && options.parts == "both") divide_few_groups(places);
 }
 
 void TimeSplit::divide_few_groups(const std::vector<ChipPlace>& places) {
@@ -184,8 +188,75 @@ Part TimeSplit::part_of(const Granule& granule) const {
   }
   if (options_.by == "years" && is_boundary_day(granule)) return Part::kNone;
   const Part part = part_by_time(granule);
+  if (options_.parts == (part == Part::kTest ? "train" : "test")) return Part::kNone;
   const auto& platforms = part == Part::kTest ? test_platforms_ : train_platforms_;
   return is_among(granule.platform, platforms) ? part : Part::kNone;
+}
+
+Json TimeSplit::to_json() const {
+  Json json{{"by", options_.by},
+            {"parts", options_.parts},
+            {"train_platforms", options_.train_platforms},
+            {"test_platforms", options_.test_platforms},
+            {"exclude", options_.exclude}};
+  if (options_.by == "years") {
+    json["train_years"] = options_.train_years;
+    json["validation_years"] = options_.validation_years;
+    json["test_years"] = options_.test_years;
+    return json;
+  }
+  json["validation_share"] = options_.validation_share;
+  json["test_share"] = options_.test_share;
+  json["salt"] = options_.salt;
+  for (const auto& [group, part] : few_groups_) {
+    json["groups"][group.substr(options_.salt.size() + 1)] = part_name(part);
+  }
+  return json;
+}
+
+void check_same_split(const Json& train, const Json& test) {
+  std::set<std::string> keys;
+  for (const Json* split : {&train, &test}) {
+    for (const auto& [key, value] : split->items()) keys.insert(key);
+  }
+  keys.erase("parts");
+  for (const std::string& key : keys) {
+    const Json of_train = train.value(key, Json());
+    const Json of_test = test.value(key, Json());
+    if (of_train == of_test) continue;
+    if (key == "groups") {
+      throw UsageError(
+          fmt::format("labels: fewer than {} days or granules were ranked within their own folder, "
+                      "so that a day may be on another side of the test's folder.",
+                      kFewGroups),
+          "make the lists again with --split.parts train for the one folder and --split.parts test "
+          "for the other: then the hash alone decides, the same way in both.");
+    }
+    throw UsageError(
+        fmt::format("labels: {} is {} in the split of the training lists and {} in that of the "
+                    "test lists.",
+                    key, of_train.dump(), of_test.dump()),
+        "make both with the same --split settings; only --split.parts may differ.");
+  }
+}
+
+// Terra and Aqua pass the same weather three hours apart: on a day that both folders have, a test
+// chip shows clouds that were learned from, whichever instrument saw them.
+void check_no_shared_day(const std::vector<ChipPlace>& train, const std::vector<ChipPlace>& test) {
+  std::set<std::string> learned;
+  for (const ChipPlace& place : train) learned.insert(place.granule.day_text());
+  std::set<std::string> shared;
+  for (const ChipPlace& place : test) {
+    const std::string day = place.granule.day_text();
+    if (learned.contains(day)) shared.insert(day);
+  }
+  if (shared.empty()) return;
+  throw UsageError(
+      fmt::format("labels: {} days have training chips in one folder and test chips in "
+                  "the other, the first is {}.",
+                  shared.size(), *shared.begin()),
+      "split both folders with the same settings, by years or by days: granules of a "
+      "day share its weather.");
 }
 
 }  // namespace swath::data::clouds

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "core/json.h"
 #include "data/clouds/chip_place.h"
 
 namespace swath::data::clouds {
@@ -19,6 +20,10 @@ struct TimeSplitOptions {
   // share a storm. Of fewer than kFewGroups days or granules those with the lowest numbers are the
   // test, then the validation, so that shares are met and no part stays empty.
   std::string by = "years";
+  // both; or, where the other part lies in a folder of its own: train (with the validation) or
+  // test. Then the hash alone decides, however few groups there are: a day has one side in every
+  // folder.
+  std::string parts = "both";
   std::vector<int64_t> train_years = {2000, 2017};  // first and last
   std::vector<int64_t> validation_years = {2018, 2019};
   std::vector<int64_t> test_years = {2020, 2021};
@@ -52,6 +57,8 @@ class TimeSplit {
   // Whether pretraining must not see the granule: it is of the time of validation or test, whatever
   // its platform and whether or not it is left out of the parts.
   bool is_held_out(const Granule& granule) const;
+  // The settings that matter, and "groups": {day or granule: part} where few were ranked.
+  Json to_json() const;
 
  private:
   struct Exclusion {
@@ -69,7 +76,15 @@ class TimeSplit {
   std::vector<Platform> train_platforms_;
   std::vector<Platform> test_platforms_;
   std::vector<Exclusion> exclusions_;
-  std::map<std::string, Part> few_groups_;  // empty: there are many
+  std::map<std::string, Part> few_groups_;  // empty: the hash alone decides
 };
+
+// For training lists of one directory and test lists of another, by their TimeSplit::to_json().
+// Throws UsageError naming the setting (other than parts) that differs.
+void check_same_split(const Json& train, const Json& test);
+
+// For chips of two folders. Throws UsageError with the number of days that both have and the first
+// of them.
+void check_no_shared_day(const std::vector<ChipPlace>& train, const std::vector<ChipPlace>& test);
 
 }  // namespace swath::data::clouds

@@ -114,6 +114,81 @@ TEST(TimeSplit, NoPartOfAFewGranulesStaysEmpty) {
   }
 }
 
+// A chip of each of these days.
+std::vector<ChipPlace> days_of_may(Platform platform, int first, int last) {
+  std::vector<ChipPlace> places;
+  for (int d = first; d <= last; ++d) {
+    ChipPlace place;
+    place.granule = day(platform, 2010, 5, d);
+    places.push_back(place);
+  }
+  return places;
+}
+
+TEST(TimeSplit, ADayOfOnePartFoldersIsOnOneSideInBoth) {
+  TimeSplitOptions options;
+  options.by = "days";
+  const TimeSplit hashed(options);
+  options.parts = "train";
+  const TimeSplit terra(options, days_of_may(Platform::kTerra, 1, 8));
+  options.parts = "test";
+  const TimeSplit aqua(options, days_of_may(Platform::kAqua, 5, 12));
+  std::map<Part, int> days;
+  for (int d = 1; d <= 31; ++d) {
+    const Granule of_terra = day(Platform::kTerra, 2010, 5, d);
+    const Granule of_aqua = day(Platform::kAqua, 2010, 5, d);
+    const Part part = hashed.part_of(of_terra);
+    ++days[part];
+    EXPECT_EQ(terra.part_of(of_terra), part == Part::kTest ? Part::kNone : part) << d;
+    EXPECT_EQ(aqua.part_of(of_aqua), part == Part::kTest ? Part::kTest : Part::kNone) << d;
+    // What is held out does not depend on what is written.
+    EXPECT_EQ(terra.is_held_out(of_terra), part != Part::kTrain) << d;
+    EXPECT_EQ(aqua.is_held_out(of_aqua), part != Part::kTrain) << d;
+  }
+  EXPECT_GT(days[Part::kTest], 0);
+  EXPECT_GT(days[Part::kTrain], 0);
+  EXPECT_NO_THROW(check_same_split(terra.to_json(), aqua.to_json()));
+  // By years there is no hash.
+  options.by = "years";
+  const TimeSplit years(options);
+  EXPECT_EQ(years.part_of(day(Platform::kAqua, 2010, 1, 5)), Part::kNone);
+  EXPECT_EQ(years.part_of(day(Platform::kAqua, 2019, 1, 5)), Part::kNone);
+  EXPECT_EQ(years.part_of(day(Platform::kAqua, 2020, 1, 5)), Part::kTest);
+}
+
+TEST(TimeSplit, ListsOfTwoFoldersNeedOneSplit) {
+  TimeSplitOptions options;
+  options.by = "days";
+  const auto message = [](const TimeSplit& train, const TimeSplit& test) {
+    return message_of<UsageError>([&] { check_same_split(train.to_json(), test.to_json()); });
+  };
+  // Eight days are ranked within their folder: fine for the same days alone.
+  const TimeSplit terra(options, days_of_may(Platform::kTerra, 1, 8));
+  EXPECT_EQ(terra.to_json().at("groups").size(), 8U);
+  EXPECT_NO_THROW(check_same_split(
+      terra.to_json(), TimeSplit(options, days_of_may(Platform::kAqua, 1, 8)).to_json()));
+  EXPECT_CONTAINS(message(terra, TimeSplit(options, days_of_may(Platform::kAqua, 5, 12))),
+                  "HINT: make the lists again with --split.parts train");
+  TimeSplitOptions other = options;
+  other.parts = "test";
+  EXPECT_CONTAINS(message(terra, TimeSplit(other)), "ranked within their own folder");
+  options.parts = "train";
+  other.salt = "7";
+  EXPECT_CONTAINS(message(TimeSplit(options), TimeSplit(other)),
+                  R"(salt is "0" in the split of the training lists and "7" in that of the test)");
+  other = {};
+  EXPECT_CONTAINS(message(TimeSplit(options), TimeSplit(other)), R"(by is "days")");
+}
+
+TEST(TimeSplit, ADayOfTheTrainingIsNoDayOfTheTest) {
+  const auto terra = days_of_may(Platform::kTerra, 1, 8);
+  EXPECT_NO_THROW(check_no_shared_day(terra, days_of_may(Platform::kAqua, 9, 12)));
+  EXPECT_CONTAINS(message_of<UsageError>(
+                      [&] { check_no_shared_day(terra, days_of_may(Platform::kAqua, 6, 12)); }),
+                  "3 days have training chips in one folder and test chips in the other, the first "
+                  "is 2010-05-06");
+}
+
 TEST(TimeSplit, RefusesContradictions) {
   TimeSplitOptions options;
   options.validation_years = {2017, 2019};

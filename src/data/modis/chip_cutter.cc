@@ -81,21 +81,6 @@ Shares shares_of(const std::vector<int8_t>& mask, int64_t columns, int64_t top, 
   return {static_cast<double>(water) / pixels, static_cast<double>(cloudy) / pixels};
 }
 
-// A mask or geolocation file of another granule has the right size and wrong contents.
-void check_pair(const Hdf4File& file, const Granule& granule) {
-  const auto core = file.text("", "CoreMetadata.0");
-  auto name = core ? parse_core_metadata(*core) : std::nullopt;
-  if (!name) name = parse_granule_name(file.path().filename().string());
-  if (!name ||
-      (name->platform == granule.platform() && name->time_text() == granule.name().time_text())) {
-    return;
-  }
-  throw BadGranule(
-      "pair", fmt::format("{} belongs to {} {}, {} is {} {}.", file.path().string(),
-                          platform_name(name->platform), name->time_text(), granule.path().string(),
-                          platform_name(granule.platform()), granule.name().time_text()));
-}
-
 // What `read` makes of a file that the chips can do without; nothing where it cannot be read.
 template <class Read>
 auto read_beside(const fs::path& path, const char* what, const Granule& granule, const Read& read,
@@ -103,7 +88,7 @@ auto read_beside(const fs::path& path, const char* what, const Granule& granule,
   std::optional<std::invoke_result_t<Read, const Hdf4File&>> result;
   try {
     const Hdf4File file(path);
-    check_pair(file, granule);
+    check_pair(file, granule.name(), granule.path().string());
     result = read(file);
   } catch (const BadGranule&) {
     throw;
@@ -122,6 +107,20 @@ std::string most_frequent(const std::map<std::string, int64_t>& counts) {
 }
 
 }  // namespace
+
+void check_pair(const Hdf4File& file, const GranuleName& granule, const std::string& owner) {
+  const auto core = file.text("", "CoreMetadata.0");
+  auto name = core ? parse_core_metadata(*core) : std::nullopt;
+  if (!name) name = parse_granule_name(file.path().filename().string());
+  if (!name || (name->platform == granule.platform && name->time_text() == granule.time_text())) {
+    return;
+  }
+  throw BadGranule("pair",
+                   fmt::format("{} belongs to {} {}, {} is {} {}.", file.path().string(),
+                               platform_name(name->platform), name->time_text(), owner,
+                               platform_name(granule.platform), granule.time_text()),
+                   "give the file of the same granule, or leave it out with --skip-bad.");
+}
 
 Json GranuleReport::to_json() const {
   Json json = {{"name", name},

@@ -23,6 +23,11 @@ struct GranuleFiles {
   std::vector<std::filesystem::path> masks;  // MOD06, MOD35: the first that can be read counts
 };
 
+// A file beside a granule that belongs to another one has the right size and wrong contents. Throws
+// BadGranule ("pair") when its metadata, or else its name, say so. `owner` is whom it was found
+// for, as the message calls it.
+void check_pair(const Hdf4File& file, const GranuleName& granule, const std::string& owner);
+
 struct Chip {
   std::string name;  // "MOD021KM.A2012123.1035/r00128c00256"
   ChipValues values;

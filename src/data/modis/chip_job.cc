@@ -413,27 +413,29 @@ std::vector<GranuleFiles> find_granules(const ChipJobOptions& options) {
   const fs::path root(options.root);
   fs::path beside = fs::is_regular_file(root) ? root.parent_path() : root;
   if (beside.empty()) beside = ".";
-  const auto folder = [&](const std::string& name) {
-    return name.empty() ? beside : fs::path(name);
+  // A folder that holds several products is looked through once.
+  std::map<fs::path, ProductFolder> folders;
+  const auto in_folder = [&](const fs::path& path) -> const ProductFolder& {
+    return folders.try_emplace(path, path).first->second;
   };
-  const ProductFiles found = find_products(root, {"021KM"}, Duplicates::kRefuse);
-  const FilesByGranule& level_1b = found.files;
-  if (!found.unknown.empty()) {
+  const auto files_beside = [&](const std::string& name, const char* product) {
+    return in_folder(name.empty() ? beside : fs::path(name)).files_of(product, Duplicates::kNewest);
+  };
+  const ProductFolder& granule_folder = in_folder(root);
+  const FilesByGranule level_1b = granule_folder.files_of("021KM", Duplicates::kRefuse);
+  if (const auto& unknown = granule_folder.unknown(); !unknown.empty()) {
     log_warning(
         fmt::format("chips: {} .hdf files are left out, since neither their names nor their "
                     "metadata say what they are; one is {}.",
-                    found.unknown.size(), found.unknown.front().string()));
+                    unknown.size(), unknown.front().string()));
   }
   if (level_1b.empty()) {
     throw UsageError(fmt::format("chips: no MOD021KM or MYD021KM file (.hdf) in {}.", options.root),
                      "name their folder with --root.");
   }
-  const auto beside_granules = [&](const std::string& name, const char* product) {
-    return find_products(folder(name), {product}, Duplicates::kNewest).files;
-  };
-  const FilesByGranule mod06 = beside_granules(options.masks, "06_L2");
-  const FilesByGranule mod35 = beside_granules(options.masks, "35_L2");
-  const FilesByGranule mod03 = beside_granules(options.geolocation, "03");
+  const FilesByGranule mod06 = files_beside(options.masks, "06_L2");
+  const FilesByGranule mod35 = files_beside(options.masks, "35_L2");
+  const FilesByGranule mod03 = files_beside(options.geolocation, "03");
   const std::vector<BandSlot> slots = options.chips.slots();
   const bool has_aqua = level_1b.begin()->first.starts_with(platform_name(Platform::kAqua));
   if (has_aqua && std::any_of(slots.begin(), slots.end(),

@@ -6,8 +6,13 @@
 
 #include <cmath>
 #include <csignal>
+#include <functional>
+#include <map>
+#include <numeric>
 #include <set>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "data/modis/geolocation.h"
 #include "data/modis/synthetic_granule.h"
@@ -185,6 +190,143 @@ TEST(ChipJob, SaturationIsClampedAndCounted) {
   EXPECT_GE(largest, clamped.at("codes").at("10").at("saturated").get<int64_t>());
 }
 
+using ChangeCount = std::function<uint16_t(int64_t row, int64_t column, uint16_t count)>;
+
+// Changes counts of band 31 where they lie in an uncompressed granule. `rows`: those to change.
+void change_counts(const std::filesystem::path& path, const std::vector<int64_t>& rows,
+                   const ChangeCount& change) {
+  const Granule granule(path);
+  const auto counts = granule.file().read<uint16_t>("EV_1KM_Emissive");
+  const int64_t plane = 10 * granule.rows() * granule.columns();
+  std::string file = read_file(path);
+  for (const int64_t row : rows) {
+    const int64_t begin = plane + row * granule.columns();
+    std::string old;
+    std::string changed;
+    for (int64_t column = 0; column < granule.columns(); ++column) {
+      const uint16_t count = counts[static_cast<size_t>(begin + column)];
+      for (const auto& [text, value] :
+           {std::pair{&old, count}, std::pair{&changed, change(row, column, count)}}) {
+        *text += static_cast<char>(value >> 8);
+        *text += static_cast<char>(value & 0xFF);
+      }
+    }
+    const size_t place = file.find(old);
+    ASSERT_NE(place, std::string::npos);
+    file.replace(place, old.size(), changed);
+  }
+  test::write_text(path, file);
+}
+
+// One pixel above the range, one below it and one with its top bit flipped, in a chip each.
+TEST(ChipJob, CountsOutOfRangeFollowTheirPolicyThroughAWholeJob) {
+  constexpr int64_t kRow = 3;
+  constexpr int64_t kColumn = 4;
+  constexpr uint16_t kBelow = 65530;
+  const TemporaryDirectory root;
+  const auto path = write_synthetic_granule(root / "granules", small(10)).level_1b;
+  uint16_t flipped = 0;
+  change_counts(path, {kRow}, [&](int64_t, int64_t column, uint16_t count) {
+    if (column == kColumn) return kAboveRange;
+    if (column == kColumn + kSize) return kBelow;
+    if (column != kColumn + 2 * kSize) return count;
+    flipped = static_cast<uint16_t>(count ^ 0x8000);
+    return flipped;
+  });
+  ASSERT_STREQ(count_code_name(flipped), "door_closed");
+  struct Seen {
+    uint16_t count = 0;
+    ChipValues values;
+  };
+  Json result;
+  // The changed pixel of each chip of the first row, by the chip's column.
+  const auto cut = [&](const std::string& policy) {
+    ChipJobOptions options = job_of(root, policy);
+    options.chips.bands = {"31"};
+    options.chips.invalid = policy;
+    result = run(options);
+    const ShardDataset dataset(root / policy);
+    const ChipFields fields(dataset.layout());
+    std::map<int64_t, Seen> seen;
+    std::vector<std::byte> scratch;
+    for (int64_t i = 0; i < dataset.size(); ++i) {
+      const ChipValues values = fields.unpack(dataset.fields(i));
+      if (values.row != 0) continue;
+      const Image chip = decode_image(dataset.source(i, &scratch));
+      seen[static_cast<int64_t>(values.column)] = {chip.as<uint16_t>()[kRow * kSize + kColumn],
+                                                   values};
+    }
+    EXPECT_EQ(result.at("codes").at("31"),
+              Json({{"above_range", 1}, {"below_range", 1}, {"door_closed", 1}}));
+    return seen;
+  };
+  const auto dropped = cut("drop");
+  EXPECT_EQ(result.at("rejected"),
+            Json({{"above_range", 1}, {"below_range", 1}, {"door_closed", 1}}));
+  EXPECT_EQ(result.at("chips"), 17);
+  for (const int64_t column : {0, 1, 2}) EXPECT_FALSE(dropped.contains(column * kSize)) << column;
+  const double but_one = 1 - 1.0 / (kSize * kSize);
+  const double one = 1.0 / (kSize * kSize);
+  auto masked = cut("mask");
+  EXPECT_EQ(result.at("chips"), 20);
+  const uint16_t codes[] = {kAboveRange, kBelow, flipped};
+  for (const int64_t column : {0, 1, 2}) {
+    const Seen& seen = masked[column * kSize];
+    EXPECT_EQ(seen.count, codes[column]) << column;
+    EXPECT_DOUBLE_EQ(seen.values.valid_share, but_one) << column;
+    EXPECT_DOUBLE_EQ(seen.values.saturated_share, column == 0 ? one : 0) << column;
+  }
+  auto clamped = cut("clamp");
+  EXPECT_EQ(result.at("chips"), 20);
+  const uint16_t values[] = {kLargestCount, 0, flipped};
+  for (const int64_t column : {0, 1, 2}) {
+    const Seen& seen = clamped[column * kSize];
+    EXPECT_EQ(seen.count, values[column]) << column;
+    EXPECT_DOUBLE_EQ(seen.values.valid_share, column < 2 ? 1 : but_one) << column;
+    EXPECT_DOUBLE_EQ(seen.values.saturated_share, column == 0 ? one : 0) << column;
+  }
+}
+
+// Each of the four bits that make a scan unusable, in one scan of each row of chips.
+TEST(ChipJob, ChipsOfUnusableScansAreRejected) {
+  const TemporaryDirectory root;
+  SyntheticGranuleOptions granule = small(10);
+  granule.quality_flags = {1U << 1, 0, 0, 1U << 2, 1U << 8, 0, 0, 1U << 26};
+  write_synthetic_granule(root / "granules", granule);
+  ChipJobOptions options = job_of(root);
+  options.chips.bands = {"31"};
+  EXPECT_EQ(run(options).at("rejected"), Json({{"scan_quality", 20}}));
+  // The other bits say nothing against the pixels.
+  granule.quality_flags.assign(8, ~kUnusableScan);
+  granule.quality_flags[2] = ~0U;
+  write_synthetic_granule(root / "others", granule);
+  options.root = (root / "others").string();
+  options.output = (root / "other_chips").string();
+  const Json result = run(options);
+  EXPECT_EQ(result.at("rejected"), Json({{"scan_quality", 5}}));
+  EXPECT_EQ(result.at("chips"), 15);
+}
+
+TEST(ChipJob, NightIsAskedForByDayInVain) {
+  const TemporaryDirectory root;
+  write_synthetic_granule(root / "granules", small(10));
+  SyntheticGranuleOptions night = small(15);
+  night.is_day = false;
+  write_synthetic_granule(root / "granules", night);
+  ChipJobOptions options = job_of(root);
+  options.chips.bands = {"31"};
+  options.chips.time = "night";
+  const Json result = run(options);
+  EXPECT_EQ(result.at("rejected"), Json({{"day", 20}}));
+  EXPECT_EQ(result.at("chips"), 20);
+  const ShardDataset dataset(root / "chips");
+  const ChipFields fields(dataset.layout());
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    EXPECT_EQ(fields.unpack(dataset.fields(i)).start, 1015);
+    EXPECT_EQ(fields.unpack(dataset.fields(i)).is_day, 0);
+  }
+}
+
 TEST(ChipJob, FiltersUseTheMaskAndTheAngles) {
   const TemporaryDirectory root;
   write_synthetic_granule(root / "granules", small(10));
@@ -203,6 +345,17 @@ TEST(ChipJob, FiltersUseTheMaskAndTheAngles) {
   options = job_of(root, "low");
   options.chips.max_sun_zenith = 1;
   EXPECT_EQ(run(options).at("rejected").at("sun_zenith"), 20);
+  // Of five columns of chips two are so near the middle of the swath.
+  options = job_of(root, "narrow");
+  options.chips.max_view_zenith = 2;
+  const Json narrow = run(options);
+  int64_t near = 0;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    near += fields.unpack(dataset.fields(i)).view_zenith <= 2 ? 1 : 0;
+  }
+  EXPECT_EQ(narrow.at("chips"), near);
+  EXPECT_GT(near, 0);
+  EXPECT_EQ(narrow.at("rejected").at("view_zenith"), 12);
   options = job_of(root, "stride");
   options.chips.stride = 10;
   EXPECT_EQ(run(options).at("positions"), 7 * 10);
@@ -516,31 +669,14 @@ TEST(ChipJob, AStripedDetectorIsFoundAndOthersAreNot) {
   const auto path = write_synthetic_granule(root / "granules", small(0)).level_1b;
   const Json clean = run(job_of(root, "clean"));
   EXPECT_FALSE(clean.at("striped").contains("31"));
-  // Detector 4 of band 31 reads a tenth too high, and the first pixel of every row is saturated:
-  // rows in the file, as they lie there.
-  const Granule granule(path);
-  const auto counts = granule.file().read<uint16_t>("EV_1KM_Emissive");
-  const int64_t plane = 10 * granule.rows() * granule.columns();
-  std::string file = read_file(path);
-  for (int64_t row = 0; row < granule.rows(); ++row) {
-    const int64_t begin = plane + row * granule.columns();
-    std::string old;
-    std::string raised;
-    for (int64_t column = 0; column < granule.columns(); ++column) {
-      const uint16_t count = counts[static_cast<size_t>(begin + column)];
-      const auto high = static_cast<uint16_t>(column == 0     ? kSaturated
-                                              : row % 10 == 4 ? count + count / 10
-                                                              : count);
-      for (const auto& [text, value] : {std::pair{&old, count}, std::pair{&raised, high}}) {
-        *text += static_cast<char>(value >> 8);
-        *text += static_cast<char>(value & 0xFF);
-      }
-    }
-    const size_t place = file.find(old);
-    ASSERT_NE(place, std::string::npos);
-    file.replace(place, old.size(), raised);
-  }
-  test::write_text(path, file);
+  // Detector 4 of band 31 reads a tenth too high, and the first pixel of every row is saturated.
+  std::vector<int64_t> rows(80);
+  std::iota(rows.begin(), rows.end(), 0);
+  change_counts(path, rows, [](int64_t row, int64_t column, uint16_t count) {
+    return static_cast<uint16_t>(column == 0     ? kSaturated
+                                 : row % 10 == 4 ? count + count / 10
+                                                 : count);
+  });
   const Json striped = run(job_of(root, "striped"));
   EXPECT_EQ(striped.at("striped").at("31"), 1);
 }

@@ -297,7 +297,6 @@ void Granule::read_scans() {
   const auto count = static_cast<size_t>(rows_ / kRowsPerScan);
   scans_.resize(count);
   const auto types = file_.text_column(kSwathTable, "Scan Type");
-  const auto complete = file_.column(kSwathTable, "Complete Scan Flag");
   const auto starts = file_.column(kSwathTable, "EV Sector Start Time");
   const auto flags = file_.column(kSwathTable, "Bit QA Flags");
   for (size_t i = 0; i < count; ++i) {
@@ -308,7 +307,6 @@ void Granule::read_scans() {
     } else {
       scan.type = day_night_ == "Day" ? 'D' : day_night_ == "Night" ? 'N' : 'M';
     }
-    if (complete && i < complete->size()) scan.is_complete = (*complete)[i] != 0;
     // A missing scan has a fill value for its time.
     if (starts && i < starts->size() && (*starts)[i] > 0) scan.start = utc_of_tai93((*starts)[i]);
     if (flags && i < flags->size()) scan.quality_flags = static_cast<uint32_t>((*flags)[i]);

@@ -74,8 +74,7 @@ std::optional<std::string> metadata_value(const std::string& odl, const std::str
 double utc_of_tai93(double seconds);
 
 struct Scan {
-  char type = 'D';  // D day, N night, M mixed, O other
-  bool is_complete = true;
+  char type = 'D';          // D day, N night, M mixed, O other
   double start = kNoValue;  // seconds since 1970, UTC
   uint32_t quality_flags = 0;
 };

@@ -49,27 +49,10 @@ std::string granule_key(const GranuleName& name) {
   return fmt::format("{} {}", platform_name(name.platform), name.time_text());
 }
 
-ProductFiles find_products(const fs::path& root, const std::vector<std::string>& products,
-                           Duplicates duplicates) {
-  ProductFiles found;
-  std::vector<std::string> twice;
-  const auto look_at = [&](const fs::path& path) {
-    if (!is_hdf(path)) return;
-    const auto name = name_of(path);
-    if (!name) {
-      found.unknown.push_back(path);
-      return;
-    }
-    const std::string product = name->product.substr(3);
-    if (std::find(products.begin(), products.end(), product) == products.end()) return;
-    const auto [place, is_new] = found.files.emplace(granule_key(*name), path);
-    if (is_new || fs::equivalent(place->second, path)) return;
-    twice.push_back(fmt::format("{} and {}", place->second.string(), path.string()));
-    if (place->second.filename() < path.filename()) place->second = path;
-  };
+ProductFolder::ProductFolder(const fs::path& root) {
   if (fs::is_regular_file(root)) {
-    look_at(root);
-    return found;
+    add(root);
+    return;
   }
   if (!fs::is_directory(root)) {
     throw UsageError(fmt::format("granules: there is no folder {}.", root.string()),
@@ -81,10 +64,31 @@ ProductFiles find_products(const fs::path& root, const std::vector<std::string>&
       throw UsageError(fmt::format("granules: {} links to nothing.", entry.path().string()),
                        "mend or remove the link.");
     }
-    if (entry.is_regular_file()) look_at(entry.path());
+    if (entry.is_regular_file()) add(entry.path());
+  }
+}
+
+void ProductFolder::add(const fs::path& path) {
+  if (!is_hdf(path)) return;
+  if (const auto name = name_of(path)) {
+    files_.push_back({path, *name});
+  } else {
+    unknown_.push_back(path);
+  }
+}
+
+FilesByGranule ProductFolder::files_of(const std::string& product, Duplicates duplicates) const {
+  FilesByGranule files;
+  std::vector<std::string> twice;
+  for (const auto& [path, name] : files_) {
+    if (name.product.substr(3) != product) continue;
+    const auto [place, is_new] = files.emplace(granule_key(name), path);
+    if (is_new || fs::equivalent(place->second, path)) continue;
+    twice.push_back(fmt::format("{} and {}", place->second.string(), path.string()));
+    if (place->second.filename() < path.filename()) place->second = path;
   }
   settle_duplicates(twice, duplicates);
-  return found;
+  return files;
 }
 
 }  // namespace swath::data::modis

@@ -22,16 +22,27 @@ enum class Duplicates {
   kNewest,  // the last by name, which is by collection and time of production; says so in the log
 };
 
-struct ProductFiles {
-  FilesByGranule files;
-  // Files whose names are of another form and whose metadata name no product of MODIS.
-  std::vector<std::filesystem::path> unknown;
-};
+// The files of MODIS products below a folder, looked through once.
+class ProductFolder {
+ public:
+  // Takes every .hdf file below `root`, or `root` itself when it is a file. What a file's name does
+  // not say, its metadata do. Throws UsageError when there is no such folder.
+  explicit ProductFolder(const std::filesystem::path& root);
 
-// The .hdf files below a folder (or the one file) whose product is one of `products`, named without
-// the platform's MOD or MYD: "021KM", "03", "06_L2". What a file's name does not say, its metadata
-// do. Throws UsageError when there is no such folder.
-ProductFiles find_products(const std::filesystem::path& root,
-                           const std::vector<std::string>& products, Duplicates duplicates);
+  // The files of a product, named without the platform's MOD or MYD: "021KM", "03", "06_L2".
+  FilesByGranule files_of(const std::string& product, Duplicates duplicates) const;
+  // Files whose names are of another form and whose metadata name no product of MODIS.
+  const std::vector<std::filesystem::path>& unknown() const { return unknown_; }
+
+ private:
+  struct File {
+    std::filesystem::path path;
+    GranuleName name;
+  };
+  void add(const std::filesystem::path& path);
+
+  std::vector<File> files_;
+  std::vector<std::filesystem::path> unknown_;
+};
 
 }  // namespace swath::data::modis

@@ -1,6 +1,7 @@
 #include "data/modis/product_labels.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <array>
 #include <cmath>
@@ -15,6 +16,8 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "data/clouds/cloud_labels.h"
+#include "data/modis/chip_cutter.h"
+#include "data/modis/granule.h"
 #include "data/modis/hdf4_file.h"
 #include "data/modis/product_files.h"
 #include "data/modis/synthetic_scene.h"
@@ -22,6 +25,8 @@
 namespace swath::data::modis {
 namespace fs = std::filesystem;
 namespace {
+
+constexpr size_t kMostListed = 100;
 
 // Written at 1 km in MOD06_L2 files, collection 6 on [MOD06 file specification].
 constexpr std::array<const char*, 4> kProperties = {
@@ -38,9 +43,10 @@ struct PixelField {
 PixelField read_field(const Hdf4File& file, const std::string& name) {
   const ArrayInfo& info = file.array(name);
   if (info.shape.size() != 2) {
-    throw BadSample(fmt::format("{}: `{}` has {} dimensions, not one value per pixel.",
-                                file.path().string(), name, info.shape.size()),
-                    "name a field of rows and columns at 1 km.");
+    throw BadGranule("layout",
+                     fmt::format("{}: `{}` has {} dimensions, not one value per pixel.",
+                                 file.path().string(), name, info.shape.size()),
+                     "name a field of rows and columns at 1 km.");
   }
   PixelField field{info.shape[0], info.shape[1], file.read_numbers(name)};
   const auto attribute = [&](const char* key) -> std::optional<double> {
@@ -128,13 +134,32 @@ std::string class_name_of(const std::string& field, int64_t value) {
   return fmt::format("value_{}", value);
 }
 
+GranuleName name_of(const clouds::Granule& granule) {
+  GranuleName name;
+  name.platform = granule.platform;
+  name.year = granule.year();
+  name.day_of_year = granule.date % 1000;
+  name.hour = granule.start / 100;
+  name.minute = granule.start % 100;
+  return name;
+}
+
 // What one MOD06 file says of its granule.
 struct Product {
+  fs::path path;
   PixelField field;
   std::map<std::string, PixelField> properties;
 
-  Product(const fs::path& path, const std::string& field_name) {
+  Product(const fs::path& file_path, const std::string& field_name, const clouds::Granule& granule)
+      : path(file_path) {
     const Hdf4File file(path);
+    check_pair(file, name_of(granule), "the granule of the chips");
+    if (!file.has_array(field_name)) {
+      throw BadGranule("missing_data_set",
+                       fmt::format("{}: has no field `{}`; it has: {}.", path.string(), field_name,
+                                   fmt::join(file.array_names(), ", ")),
+                       "name one of its fields with --field, or leave it out with --skip-bad.");
+    }
     field = read_field(file, field_name);
     for (const char* name : kProperties) {
       if (file.has_array(name)) properties.emplace(name, read_field(file, name));
@@ -147,12 +172,107 @@ void check_covers(const fs::path& path, const std::string& name, const PixelFiel
   if (window.row + window.height <= field.rows && window.column + window.width <= field.columns) {
     return;
   }
-  throw BadSample(fmt::format("{}: `{}` has {} x {} pixels; a chip of {} x {} starts at row {}, "
-                              "column {}.",
-                              path.string(), name, field.rows, field.columns, window.height,
-                              window.width, window.row, window.column),
-                  "give a field at 1 km, and the files that the chips were cut from.");
+  throw BadGranule("layout",
+                   fmt::format("{}: `{}` has {} x {} pixels; a chip of {} x {} starts at row {}, "
+                               "column {}.",
+                               path.string(), name, field.rows, field.columns, window.height,
+                               window.width, window.row, window.column),
+                   "give a field at 1 km, and the files that the chips were cut from.");
 }
+
+// The chips of a folder, granule by granule: so a file is read once.
+struct Chips {
+  std::unique_ptr<Dataset> dataset;
+  std::vector<clouds::ChipPlace> places;
+  std::map<clouds::Granule, std::vector<int64_t>> of_granule;
+
+  explicit Chips(const DatasetOptions& options)
+      : dataset(open_dataset(options)), places(clouds::chip_places(*dataset)) {
+    for (size_t i = 0; i < places.size(); ++i) {
+      if (!places[i].has_pixel()) {
+        throw UsageError(fmt::format("labels: the name {} does not say where on its granule the "
+                                     "chip lies.",
+                                     dataset->sample(static_cast<int64_t>(i)).name),
+                         "cut chips with `swath chips`.");
+      }
+      of_granule[places[i].granule].push_back(static_cast<int64_t>(i));
+    }
+  }
+
+  std::vector<Window> windows(const std::vector<int64_t>& members) const {
+    std::vector<Window> windows;
+    std::vector<std::byte> scratch;
+    for (const int64_t chip : members) {
+      const ImageInfo info = read_image_info(dataset->source(chip, &scratch));
+      const clouds::ChipPlace& place = places[static_cast<size_t>(chip)];
+      windows.push_back({place.row, place.column, info.height, info.width});
+    }
+    return windows;
+  }
+};
+
+clouds::CloudLabels no_labels(const ProductLabelOptions& options) {
+  clouds::CloudLabels labels;
+  labels.form = options.form;
+  labels.derived = fmt::format("most frequent {} of each chip's pixels", options.field);
+  for (const char* name : kProperties) {
+    labels.property_names.push_back(fmt::format("{}_mean", name));
+    labels.property_names.push_back(fmt::format("{}_std", name));
+  }
+  return labels;
+}
+
+// The labels of chips of one granule; a chip of which no value holds enough gets none.
+clouds::CloudLabels label_granule(const Product& product, const Chips& chips,
+                                  const std::vector<int64_t>& members,
+                                  const std::vector<Window>& windows,
+                                  const ProductLabelOptions& options) {
+  clouds::CloudLabels labels = no_labels(options);
+  for (size_t i = 0; i < members.size(); ++i) {
+    const Window& window = windows[i];
+    check_covers(product.path, options.field, product.field, window);
+    const auto value = most_frequent(product.field, window, options.min_share);
+    if (!value) continue;
+    labels.places.push_back(chips.places[static_cast<size_t>(members[i])]);
+    labels.raw.push_back(*value);
+    for (const char* name : kProperties) {
+      const auto property = product.properties.find(name);
+      std::pair<double, double> summary = {kNoValue, kNoValue};
+      if (property != product.properties.end()) {
+        check_covers(product.path, name, property->second, window);
+        summary = mean_and_deviation(property->second, window);
+      }
+      labels.properties.insert(labels.properties.end(), {summary.first, summary.second});
+    }
+  }
+  return labels;
+}
+
+// Files that cannot be used, and chips without a label by reason.
+class Losses {
+ public:
+  void add(const std::string& reason, int64_t chips) { chips_[reason] += chips; }
+  void add(const fs::path& file, const BadSample& error, int64_t chips) {
+    const auto* granule = dynamic_cast<const BadGranule*>(&error);
+    const std::string reason = granule == nullptr ? "unreadable" : granule->reason();
+    add(reason, chips);
+    ++num_files_;
+    if (files_.size() >= kMostListed) return;
+    log_warning(fmt::format("labels: {} chips get no label: {}", chips, error.message()));
+    files_.push_back(
+        {{"name", file.filename().string()}, {"reason", reason}, {"message", error.message()}});
+  }
+
+  int64_t chips(const std::string& reason) const { return chips_.at(reason); }
+  int64_t num_files() const { return num_files_; }
+  Json chips_json() const { return chips_; }
+  Json files_json() const { return files_; }
+
+ private:
+  std::map<std::string, int64_t> chips_ = {{"mixed", 0}, {"no_product", 0}};
+  int64_t num_files_ = 0;
+  Json files_ = Json::array();
+};
 
 }  // namespace
 
@@ -171,81 +291,46 @@ void ProductLabelOptions::describe(FieldTable& fields) {
 Json product_labels(const ProductLabelOptions& options) {
   const fs::path directory = clouds::new_label_directory(options.output, options.overwrite);
   const FilesByGranule files =
-      find_products(options.products, {"06_L2"}, Duplicates::kNewest).files;
-  const std::unique_ptr<Dataset> dataset = open_dataset(options.data);
-  const std::vector<clouds::ChipPlace> places = clouds::chip_places(*dataset);
-
-  // Granule by granule: a file is read once.
-  std::map<clouds::Granule, std::vector<int64_t>> chips_of_granule;
-  for (size_t i = 0; i < places.size(); ++i) {
-    if (!places[i].has_pixel()) {
-      throw UsageError(fmt::format("labels: the name {} does not say where on its granule the chip "
-                                   "lies.",
-                                   dataset->sample(static_cast<int64_t>(i)).name),
-                       "cut chips with `swath chips`.");
-    }
-    chips_of_granule[places[i].granule].push_back(static_cast<int64_t>(i));
-  }
-  clouds::CloudLabels labels;
-  labels.form = options.form;
-  labels.derived = fmt::format("most frequent {} of each chip's pixels", options.field);
-  for (const char* name : kProperties) {
-    labels.property_names.push_back(fmt::format("{}_mean", name));
-    labels.property_names.push_back(fmt::format("{}_std", name));
-  }
-  int64_t mixed = 0;
-  int64_t without_product = 0;
+      ProductFolder(options.products).files_of("06_L2", Duplicates::kNewest);
+  const Chips chips(options.data);
+  clouds::CloudLabels labels = no_labels(options);
+  Losses losses;
   int64_t granules = 0;
-  std::vector<std::byte> scratch;
-  for (const auto& [granule, chips] : chips_of_granule) {
-    show_progress(fmt::format("labels: granule {} of {}", ++granules, chips_of_granule.size()));
+  for (const auto& [granule, members] : chips.of_granule) {
+    show_progress(fmt::format("labels: granule {} of {}", ++granules, chips.of_granule.size()));
+    const auto num_chips = std::ssize(members);
     const auto file = files.find(granule.text());
     if (file == files.end()) {
-      without_product += static_cast<int64_t>(chips.size());
+      losses.add("no_product", num_chips);
       continue;
     }
-    const Product product(file->second, options.field);
-    for (const int64_t chip : chips) {
-      const clouds::ChipPlace& place = places[static_cast<size_t>(chip)];
-      const ImageInfo info = read_image_info(dataset->source(chip, &scratch));
-      const Window window{place.row, place.column, info.height, info.width};
-      check_covers(file->second, options.field, product.field, window);
-      const auto value = most_frequent(product.field, window, options.min_share);
-      if (!value) {
-        ++mixed;
-        continue;
-      }
-      labels.places.push_back(place);
-      labels.raw.push_back(*value);
-      for (const char* name : kProperties) {
-        const auto property = product.properties.find(name);
-        std::pair<double, double> summary = {kNoValue, kNoValue};
-        if (property != product.properties.end()) {
-          check_covers(file->second, name, property->second, window);
-          summary = mean_and_deviation(property->second, window);
-        }
-        labels.properties.insert(labels.properties.end(), {summary.first, summary.second});
-      }
+    const std::vector<Window> windows = chips.windows(members);
+    try {
+      const Product product(file->second, options.field, granule);
+      const clouds::CloudLabels found = label_granule(product, chips, members, windows, options);
+      labels.append(found);
+      losses.add("mixed", num_chips - found.size());
+    } catch (const BadSample& error) {
+      if (!options.data.skip_bad) throw;
+      losses.add(file->second, error, num_chips);
     }
   }
   end_progress();
   if (labels.size() == 0) {
     throw UsageError(
         fmt::format("labels: none of {} chips got a label: {} without a MOD06 file in "
-                    "{}, {} without a value that {} of the pixels have.",
-                    places.size(), without_product, options.products, mixed, options.min_share),
+                    "{}, {} without a value that {} of the pixels have; {} files cannot be used.",
+                    chips.places.size(), losses.chips("no_product"), options.products,
+                    losses.chips("mixed"), options.min_share, losses.num_files()),
         "name the folder of their MOD06 files with --products, or lower --min_share.");
   }
   std::map<int64_t, std::string> names;
   for (const int64_t raw : labels.raw) names.emplace(raw, class_name_of(options.field, raw));
   const int64_t written = clouds::write_labels_with_map(directory, labels, names);
-  return {{"output", options.output},
-          {"form", options.form},
-          {"derived", labels.derived},
-          {"labels", labels.size()},
-          {"classes", names.size()},
-          {"files", written},
-          {"unlabelled", {{"mixed", mixed}, {"no_product", without_product}}}};
+  return {{"output", options.output},          {"form", options.form},
+          {"derived", labels.derived},         {"labels", labels.size()},
+          {"classes", names.size()},           {"files", written},
+          {"unlabelled", losses.chips_json()}, {"bad", losses.files_json()}};
 }
 
 }  // namespace swath::data::modis

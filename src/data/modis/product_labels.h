@@ -29,9 +29,12 @@ struct ProductLabelOptions {
 // Writes the labels (labels.csv, or one NetCDF file per granule) and label_map.csv, which names the
 // values of known fields, into the output directory. Raw numbers are the field's own values. A chip
 // gets no label when no value holds `min_share` of its pixels or its granule has no MOD06 file.
-// Returns {"output", "form", "derived", "labels", "classes", "files", "unlabelled": {"mixed",
-// "no_product"}}. Throws UsageError when no chip gets a label; BadSample naming the file when it
-// has no such field, or one of another size than its chips need.
+// Returns {"output", "form", "derived", "labels", "classes", "files", "unlabelled": {reason:
+// chips}, "bad": [{name, reason, message}] (the first 100)}; reasons are "mixed", "no_product" and,
+// with data.skip_bad, those of files that cannot be used: "unreadable", "pair" (of another granule
+// by its metadata), "missing_data_set" (no such field) and "layout" (a field of another size than
+// its chips need). Without it the first such file stops with BadSample naming it. Throws UsageError
+// when no chip gets a label.
 Json product_labels(const ProductLabelOptions& options);
 
 }  // namespace swath::data::modis

@@ -1,5 +1,6 @@
 #include "data/modis/product_labels.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -10,8 +11,11 @@
 #include "data/clouds/label_map.h"
 #include "data/clouds/label_netcdf.h"
 #include "data/modis/chip_job.h"
+#include "data/modis/granule.h"
 #include "data/modis/hdf4_file.h"
+#include "data/modis/hdf4_writer.h"
 #include "data/modis/synthetic_granule.h"
+#include "data/modis/synthetic_metadata.h"
 #include "data/test_files.h"
 
 namespace swath::data::modis {
@@ -134,6 +138,91 @@ TEST(ProductLabels, PropertiesAreMeansOfTheCloudyPixels) {
     return;
   }
   FAIL() << "no chip has a label";
+}
+
+SyntheticGranuleOptions small(int minute) {
+  SyntheticGranuleOptions granule;
+  granule.minute = minute;
+  granule.seed = static_cast<uint64_t>(minute);
+  granule.scans = 4;
+  granule.columns = 200;
+  granule.has_faults = false;
+  return granule;
+}
+
+// A MOD06 file in the place of that of the granule at `minute`.
+void put_mod06(const fs::path& folder, const fs::path& file, int minute) {
+  fs::rename(file, folder / fmt::format("MOD06_L2.A2012123.10{:02}.061.synthetic.hdf", minute));
+}
+
+// Cut off, of another granule, without the field, of fewer rows: each costs its granule's chips.
+TEST(ProductLabels, FilesThatCannotBeUsedAreCountedWithTheirChips) {
+  const TemporaryDirectory root;
+  const fs::path granules = root / "granules";
+  std::map<int, fs::path> mod06;
+  for (int minute = 10; minute <= 30; minute += 5) {
+    mod06[minute] = write_synthetic_granule(granules, small(minute)).mod06;
+  }
+  ChipJobOptions chips;
+  chips.root = granules.string();
+  chips.output = (root / "chips").string();
+  chips.chips.size = kSize;
+  chips.chips.invalid = "clamp";
+  chips.processes = 1;
+  chips.quick_looks = false;
+  make_chips(chips, LaunchEnvironment());
+  fs::resize_file(mod06[15], 900);
+  put_mod06(granules, write_synthetic_granule(root / "other", small(55)).mod06, 20);
+  {
+    const std::string file = mod06[25].filename().string();
+    Hdf4Writer writer(mod06[25]);
+    writer.add_array("Cloud_Mask_1km", NumberType::kInt8, {40, 200}, {"rows", "columns"},
+                     std::vector<int8_t>(40 * 200, 1), 0);
+    writer.add_text("", "CoreMetadata.0",
+                    core_metadata(parse_granule_name(file).value(), file, /*is_day=*/true));
+  }
+  SyntheticGranuleOptions shorter = small(30);
+  shorter.scans = 2;
+  put_mod06(granules, write_synthetic_granule(root / "other", shorter).mod06, 30);
+
+  ProductLabelOptions options;
+  options.data.root = chips.output;
+  options.products = chips.root;
+  options.field = kRegimeField;
+  options.output = (root / "labels").string();
+  std::map<int32_t, int64_t> chips_of;  // by the granule's start
+  for (const clouds::ChipPlace& place : clouds::chip_places(*open_dataset(options.data))) {
+    ++chips_of[place.granule.start];
+  }
+  const auto message = [&] { return message_of<BadSample>([&] { product_labels(options); }); };
+  EXPECT_CONTAINS(message(), mod06[15].string());
+  EXPECT_CONTAINS(message(), "--skip-bad");
+  EXPECT_FALSE(fs::exists(options.output));
+  options.data.skip_bad = true;
+  const Json result = product_labels(options);
+  const Json& unlabelled = result.at("unlabelled");
+  EXPECT_EQ(unlabelled.at("unreadable"), chips_of.at(1015));
+  EXPECT_EQ(unlabelled.at("pair"), chips_of.at(1020));
+  EXPECT_EQ(unlabelled.at("missing_data_set"), chips_of.at(1025));
+  EXPECT_EQ(unlabelled.at("layout"), chips_of.at(1030));
+  EXPECT_EQ(unlabelled.at("no_product"), 0);
+  EXPECT_EQ(result.at("labels").get<int64_t>() + unlabelled.at("mixed").get<int64_t>(),
+            chips_of.at(1010));
+  EXPECT_GT(result.at("labels"), 0);
+  ASSERT_EQ(result.at("bad").size(), 4U);
+  EXPECT_EQ(result.at("bad")[1].at("reason"), "pair");
+  EXPECT_EQ(result.at("bad")[1].at("name"), mod06[20].filename().string());
+  const clouds::CloudLabels labels = clouds::read_cloud_labels(options.output);
+  for (const clouds::ChipPlace& place : labels.places) EXPECT_EQ(place.granule.start, 1010);
+  // The next of them is named in its turn.
+  fs::remove(mod06[15]);
+  options.data.skip_bad = false;
+  options.output = (root / "again").string();
+  EXPECT_CONTAINS(message(),
+                  "belongs to Terra A2012123.1055, the granule of the chips is Terra "
+                  "A2012123.1020");
+  fs::remove(mod06[20]);
+  EXPECT_CONTAINS(message(), "has no field `Synthetic_Cloud_Regime`; it has: Cloud_Mask_1km.");
 }
 
 TEST(ProductLabels, RefusesWhatDoesNotFit) {

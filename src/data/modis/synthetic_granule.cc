@@ -248,6 +248,8 @@ std::vector<Hdf4Writer::Column> scan_table(const SyntheticGranuleOptions& option
     const auto nadir = static_cast<size_t>(scan * kRowsPerScan * swath.columns + nadir_frame);
     const PixelGeometry& geometry = swath.geometry[nadir];
     const bool is_complete = scan != faults.missing_scan && scan != faults.broken_scan;
+    const auto index = static_cast<size_t>(scan);
+    const double flags = index < options.quality_flags.size() ? options.quality_flags[index] : 0;
     const std::vector<double> values = {static_cast<double>(scan + 1),
                                         is_complete ? 1.0 : 0.0,
                                         0,
@@ -260,7 +262,7 @@ std::vector<Hdf4Writer::Column> scan_table(const SyntheticGranuleOptions& option
                                         geometry.sun_azimuth,
                                         geometry.sun_zenith,
                                         0,
-                                        0,
+                                        flags,
                                         0};
     for (size_t i = 0; i < columns.size(); ++i) {
       if (columns[i].type == NumberType::kText) {

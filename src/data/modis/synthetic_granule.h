@@ -36,6 +36,7 @@ struct SyntheticGranuleOptions {
   // As real files have them: a scan that is missing, a piece of one, dead detectors (Terra's band
   // 29, Aqua's bands 5 and 6). Saturation comes by itself where clouds are bright.
   bool has_faults = true;
+  std::vector<uint32_t> quality_flags;  // of the scans, from the first on; the others have none
   bool with_mod06 = true;
   bool with_mod35 = false;
   bool with_mod03 = false;
