@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <optional>
@@ -192,8 +193,17 @@ void fit_model_to_data(PretrainOptions& options) {
   take(options.model.image_size, options.transform.size, "image_size");
 }
 
+// Of equal batches, of which every rank takes a part. Between half of `most` and `most`, so that as
+// few samples as can be are left over: the number of ranks should not choose the test set.
+int64_t test_batch_size(int64_t samples, int64_t most, int64_t ranks) {
+  int64_t best = std::min(samples, most);
+  for (int64_t size = best; size >= std::max((most + 1) / 2, ranks); --size) {
+    if (samples % size < samples % best) best = size;
+  }
+  return best;
+}
+
 // Of the samples of the test loss, which are seen without random choices; null when there are none.
-// In equal batches, so that every rank has a part of each: up to one sample a batch is left out.
 std::unique_ptr<data::Loader> open_test_loader(const PretrainOptions& options,
                                                const data::Dataset& train,
                                                const data::Normalization& normalization,
@@ -211,9 +221,8 @@ std::unique_ptr<data::Loader> open_test_loader(const PretrainOptions& options,
   if (is_same_root) check_disjoint(train, *dataset);
   check_bands_of(options, *dataset);
   const int64_t most = options.train.batch_size / options.train.accumulation;
-  const int64_t batches = (dataset->size() + most - 1) / most;
   data::LoaderOptions loader = options.loader;
-  loader.global_batch_size = dataset->size() / batches;
+  loader.global_batch_size = test_batch_size(dataset->size(), most, ranks.world_size());
   loader.shuffle = false;
   loader.skip_bad = false;
   return std::make_unique<data::Loader>(
@@ -338,6 +347,7 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
     telemetry.emplace(device, directory / fmt::format("telemetry_from_step_{}.csv", step),
                       std::chrono::milliseconds(
                           static_cast<int64_t>(std::ceil(1e3 * options.telemetry_seconds))));
+    trainer.record(*telemetry);
   }
   const train::TrainSummary summary = trainer.run(config, header);
   return {{"steps", summary.steps},
@@ -352,7 +362,7 @@ Json pretrain(PretrainOptions options, const std::string& command, bool overwrit
           {"checkpoint_stall_seconds", summary.checkpoint_stall_seconds},
           {"checkpoint_write_seconds", summary.checkpoint_write_seconds},
           {"data_wait", summary.data_wait},
-          {"telemetry", telemetry ? telemetry->finish() : Json()},
+          {"telemetry", summary.telemetry},
           {"skipped_steps", summary.skipped_steps},
           {"skipped_samples", skipped->size()},
           {"epochs", options.train.epochs},

@@ -78,13 +78,13 @@ void TelemetryTrace::add(double seconds, const TelemetryReading& reading) {
   }
   if (!reading.watts) has_power_throughout_ = false;
   if (sample.watts) {
-    sum_watts_ += *sample.watts;
-    ++num_watts_;
+    watts_.add(*sample.watts);
+    recent_watts_.add(*sample.watts);
     max_watts_ = std::max(max_watts_.value_or(*sample.watts), *sample.watts);
   }
   if (reading.utilisation) {
-    sum_utilisation_ += *reading.utilisation;
-    ++num_utilisation_;
+    utilisation_.add(*reading.utilisation);
+    recent_utilisation_.add(*reading.utilisation);
   }
   if (reading.memory_bytes) {
     max_memory_bytes_ =
@@ -94,6 +94,23 @@ void TelemetryTrace::add(double seconds, const TelemetryReading& reading) {
   last_seconds_ = seconds;
   last_ = reading;
   ++num_samples_;
+}
+
+void TelemetryTrace::Mean::add(double value) {
+  sum += value;
+  ++count;
+}
+
+std::optional<double> TelemetryTrace::Mean::value() const {
+  if (count == 0) return {};
+  return sum / static_cast<double>(count);
+}
+
+TelemetryMeans TelemetryTrace::take_means() {
+  const TelemetryMeans means = {recent_watts_.value(), recent_utilisation_.value()};
+  recent_watts_ = {};
+  recent_utilisation_ = {};
+  return means;
 }
 
 void TelemetryTrace::keep(const TelemetrySample& sample) {
@@ -122,9 +139,7 @@ TelemetrySummary TelemetryTrace::summary() const {
   summary.seconds = last_seconds_ - first_seconds_;
   summary.max_watts = max_watts_;
   summary.max_memory_bytes = max_memory_bytes_;
-  if (num_utilisation_ > 0) {
-    summary.mean_utilisation = sum_utilisation_ / static_cast<double>(num_utilisation_);
-  }
+  summary.mean_utilisation = utilisation_.value();
   if (const auto joules = counted_joules()) {
     summary.joules = joules;
     summary.joules_from = "counter";
@@ -136,8 +151,8 @@ TelemetrySummary TelemetryTrace::summary() const {
     summary.mean_watts = *summary.joules / summary.seconds;
   } else if (covered_seconds_ > 0) {
     summary.mean_watts = integrated_joules_ / covered_seconds_;
-  } else if (num_watts_ > 0) {
-    summary.mean_watts = sum_watts_ / static_cast<double>(num_watts_);
+  } else {
+    summary.mean_watts = watts_.value();
   }
   return summary;
 }
@@ -217,6 +232,11 @@ TelemetrySummary TelemetryRecorder::summary() const {
   summary.source = description_;
   summary.failure = failure_;
   return summary;
+}
+
+TelemetryMeans TelemetryRecorder::take_means() {
+  std::lock_guard lock(mutex_);
+  return trace_.take_means();
 }
 
 std::vector<TelemetrySample> TelemetryRecorder::samples() const {

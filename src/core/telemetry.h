@@ -94,6 +94,12 @@ struct TelemetrySample {
   std::optional<int64_t> memory_bytes;
 };
 
+// Means over the samples of a stretch of the trace; what no sample knows is empty.
+struct TelemetryMeans {
+  std::optional<double> watts;
+  std::optional<double> utilisation;
+};
+
 struct TelemetrySummary {
   std::string source;
   int64_t samples = 0;
@@ -124,10 +130,18 @@ class TelemetryTrace {
   // `seconds` since the start grow from call to call.
   void add(double seconds, const TelemetryReading& reading);
   const std::vector<TelemetrySample>& samples() const { return samples_; }
+  // Over the samples since the last call.
+  TelemetryMeans take_means();
   // Without source and failure.
   TelemetrySummary summary() const;
 
  private:
+  struct Mean {
+    double sum = 0;
+    int64_t count = 0;
+    void add(double value);
+    std::optional<double> value() const;
+  };
   void keep(const TelemetrySample& sample);
   std::optional<double> counted_joules() const;
 
@@ -149,12 +163,12 @@ class TelemetryTrace {
   bool has_power_throughout_ = true;
 
   // Power of the samples, derived or read.
-  double sum_watts_ = 0;
-  int64_t num_watts_ = 0;
+  Mean watts_;
+  Mean recent_watts_;
   std::optional<double> max_watts_;
 
-  double sum_utilisation_ = 0;
-  int64_t num_utilisation_ = 0;
+  Mean utilisation_;
+  Mean recent_utilisation_;
   std::optional<int64_t> max_memory_bytes_;
 };
 
@@ -177,6 +191,7 @@ class TelemetryRecorder {
 
   // Of the trace so far, or of the last one.
   TelemetrySummary summary() const;
+  TelemetryMeans take_means();
   std::vector<TelemetrySample> samples() const;
   // Columns seconds, watts, utilisation, memory_bytes; a cell is empty where nothing is known.
   // Throws Error when the file cannot be written; it is complete or absent.

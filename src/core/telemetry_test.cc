@@ -130,6 +130,23 @@ TEST(TelemetryTrace, OneSampleHasPowerButNoEnergy) {
   EXPECT_FALSE(trace.summary().joules.has_value());
 }
 
+TEST(TelemetryTrace, MeansAreOfTheSamplesSinceTheyWereTaken) {
+  TelemetryTrace trace;
+  EXPECT_FALSE(trace.take_means().watts.has_value());
+  trace.add(0, {100.0, 0.5, {}, {}});
+  trace.add(1, {200.0, {}, {}, {}});
+  TelemetryMeans means = trace.take_means();
+  EXPECT_DOUBLE_EQ(means.watts.value(), 150);
+  EXPECT_DOUBLE_EQ(means.utilisation.value(), 0.5);
+  trace.add(2, {400.0, {}, {}, {}});
+  means = trace.take_means();
+  EXPECT_DOUBLE_EQ(means.watts.value(), 400);
+  EXPECT_FALSE(means.utilisation.has_value());
+  // The totals forget nothing.
+  EXPECT_DOUBLE_EQ(trace.summary().mean_utilisation.value(), 0.5);
+  EXPECT_DOUBLE_EQ(trace.summary().joules.value(), 450);
+}
+
 TEST(TelemetryTrace, TheListStaysBoundedAndTheTotalsExact) {
   TelemetryTrace trace(8);
   for (int i = 0; i <= 100; ++i) {

@@ -52,7 +52,7 @@ void TrainOptions::describe(FieldTable& fields) {
 bool may_change_on_resume(const std::string& key) {
   // Where and how long, not what: none of these changes what training computes, beyond the rounding
   // of sums on another device or number of threads.
-  constexpr std::array<std::string_view, 20> kFree = {"output",
+  constexpr std::array<std::string_view, 21> kFree = {"output",
                                                       "resume",
                                                       "device",
                                                       "threads",
@@ -62,6 +62,7 @@ bool may_change_on_resume(const std::string& key) {
                                                       "telemetry_seconds",
                                                       "test_root",
                                                       "test_list",
+                                                      "test_limit",
                                                       "train.log_every",
                                                       "train.checkpoint_minutes",
                                                       "train.checkpoint_steps",

@@ -6,15 +6,19 @@
 //               measured rate of a large matrix product; peak_flops_are: "published", "measured"
 //   step        step, epoch, loss, lr, grad_norm, images_per_second, step_seconds, data_wait,
 //               mfu (the FLOPs that the model needs, recomputation not counted, as a share of
-//               peak_flops), allocated_bytes, peak_bytes, and the objective's metrics
-//   epoch       at the end of each: step, epoch, seconds (with its test; of epochs begun in this
-//               process), test_loss where it was measured; once more at the end of a run
+//               peak_flops), allocated_bytes, peak_bytes, watts and utilisation of the lead's
+//               device (means since the last such line) where it tells them, and the objective's
+//               metrics
+//   epoch       at the end of each: step, epoch, seconds (of training and its saves; of epochs
+//               begun in this process), test_loss where it was measured; once more at the end of a
+//               run
 //   checkpoint  step, path, stall_seconds (while the save kept the training: preparing, copying,
 //               waiting for the save before it), write_seconds (to the disk, beside the training or
 //               not); written when it is complete
 //   event       message
 //   end         steps, loss, test_loss, seconds, images_per_second, peak_memory_bytes, reason;
-//               checkpoint_stall_seconds, checkpoint_write_seconds: sums of this process
+//               checkpoint_stall_seconds, checkpoint_write_seconds: sums of this process;
+//               telemetry: totals of the lead's device (core/telemetry.h), or why there are none
 #pragma once
 
 #include <cstdint>

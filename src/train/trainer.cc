@@ -358,10 +358,12 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
     train();
   } catch (...) {
     complete_save_after_error();
+    if (telemetry_ != nullptr) telemetry_->finish();
     throw;
   }
   end_progress();
 
+  if (telemetry_ != nullptr) summary_.telemetry = telemetry_->finish();
   summary_.steps = steps_done_;
   summary_.seconds = seconds_since(start_);
   summary_.data_wait =
@@ -380,6 +382,7 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
               {"checkpoint_stall_seconds", summary_.checkpoint_stall_seconds},
               {"checkpoint_write_seconds", summary_.checkpoint_write_seconds},
               {"test_loss", summary_.test_loss ? Json(*summary_.test_loss) : Json()},
+              {"telemetry", summary_.telemetry},
               {"reason", summary_.reason}});
   return summary_;
 }
@@ -417,7 +420,6 @@ void Trainer::end_epoch() {
   const auto epoch = std::llround(epochs_done());
   Json line = {{"step", steps_done_}, {"epoch", epoch}};
   if (epoch_start_) line["seconds"] = seconds_since(*epoch_start_);
-  epoch_start_ = Clock::now();
   if (test_ != nullptr && !reason_to_stop().empty()) {
     last_epoch_ = std::move(line);  // the last test comes after the last checkpoint
     return;
@@ -427,6 +429,7 @@ void Trainer::end_epoch() {
     line["test_loss"] = measure_test_loss();
   }
   log("epoch", line);
+  epoch_start_ = Clock::now();
 }
 
 double Trainer::measure_test_loss() {
@@ -516,6 +519,7 @@ void Trainer::write_step_line() {
                {"mfu", objective_.spec().train_flops * rate / peak_flops_},
                {"allocated_bytes", memory.allocated_bytes},
                {"peak_bytes", memory.peak_bytes}});
+  if (telemetry_ != nullptr) line.update(telemetry_->take_means());
   log_->step(line, total_steps(), remaining_seconds(line.at("step")));
   window_->restart(loader_.wait_seconds());
 }

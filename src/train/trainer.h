@@ -10,6 +10,7 @@
 #include <string>
 
 #include "core/json.h"
+#include "core/tensor/device_telemetry.h"
 #include "data/loader.h"
 #include "models/objective.h"
 #include "optim/adamw.h"
@@ -45,6 +46,7 @@ struct TrainSummary {
   double checkpoint_stall_seconds = 0;  // while saving kept the training in this process
   double checkpoint_write_seconds = 0;  // of writing, beside the training or not
   std::optional<double> test_loss;      // of the last measurement
+  Json telemetry;                       // totals of record(); null: there was none
   std::string reason;                   // "epochs", "max_minutes", "max_steps" or "signal N"
   int signal = 0;
 };
@@ -64,6 +66,9 @@ class Trainer {
   // the same each time. Every train.test_epochs and at the end, unless a signal ends the run. All
   // ranks alike, each over its part of whole batches.
   void measure_on(data::Loader& test) { test_ = &test; }
+
+  // The device's readings go into every step line, their totals into the last line. Of the lead.
+  void record(DeviceTelemetry& telemetry) { telemetry_ = &telemetry; }
 
   // Continues from a checkpoint: weights, moments, averages, step and data position.
   void resume(const Checkpoint& checkpoint);
@@ -122,6 +127,7 @@ class Trainer {
   models::Objective& objective_;
   data::Loader& loader_;
   data::Loader* test_ = nullptr;
+  DeviceTelemetry* telemetry_ = nullptr;
   TrainOptions train_;
   OptimOptions optim_;
   uint64_t seed_;

@@ -58,7 +58,7 @@ TEST(ChartData, ClockEndsWithTheRun) {
     step.elapsed_seconds = 60.0 * i;
     run.steps.push_back(step);
   }
-  run.epochs = {{100, 0.9}, {200, kNoNumber}, {1777, 0.7}};
+  run.epochs = {{100, 5, 0.9}, {200, 5, kNoNumber}, {1777, 5, 0.7}};
   const Json data = chart_data({run}, {}, {});
   EXPECT_EQ(data["runs"][0]["series"]["test_loss"]["x"], Json::array({100.0, 1777.0}));
   const Json& clock = data["runs"][0]["clock"];

@@ -14,8 +14,8 @@ TEST(Csv, EveryStepIsALine) {
   const std::string csv = steps_csv(run);
   EXPECT_EQ(csv.substr(0, csv.find('\n')),
             "step,epoch,loss,lr,images_per_second,data_wait,step_seconds,mfu,"
-            "allocated_bytes,peak_bytes,grad_norm,time,elapsed_seconds");
-  EXPECT_EQ(csv.substr(csv.find('\n') + 1), "10,,0.5,,,,,,,,,,\n");
+            "allocated_bytes,peak_bytes,grad_norm,watts,utilisation,time,elapsed_seconds");
+  EXPECT_EQ(csv.substr(csv.find('\n') + 1), "10,,0.5,,,,,,,,,,,,\n");
 }
 
 TEST(Csv, ConfusionHasItsNames) {

@@ -68,6 +68,29 @@ TEST_F(ReportFiles, PageHoldsWhatTheRunHas) {
   EXPECT_EQ(html.find("https://"), std::string::npos);
 }
 
+TEST_F(ReportFiles, PowerUtilisationAndTheTimeOfAnEpochAreShown) {
+  fs::create_directories(directory_ / "run");
+  write_file_atomically(
+      directory_ / "run" / "log.jsonl",
+      R"({"kind":"step","step":5,"loss":1,"epoch":1,"watts":310,"utilisation":0.9,"time":100})"
+      "\n"
+      R"({"kind":"epoch","step":5,"epoch":1,"seconds":75,"test_loss":0.9})"
+      "\n"
+      R"({"kind":"step","step":10,"loss":0.5,"epoch":2,"watts":330,"utilisation":0.8,"time":200})"
+      "\n"
+      R"({"kind":"epoch","step":10,"epoch":2,"seconds":75,"test_loss":0.7})"
+      "\n"
+      R"({"kind":"end","steps":10,"seconds":150,"reason":"max_minutes"})"
+      "\n");
+  write_report({directory_ / "run"}, options_);
+  const std::string html = page();
+  for (const char* part :
+       {"data-chart=\"power\"", "Power. run: 310 at step 5, 330 at step 10",
+        "data-chart=\"utilisation\"", "2 epochs of 1", "finished: budget reached"}) {
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  }
+}
+
 // Four scripts: theme, data, plotly, program. One that a text brought along would be a fifth, and
 // one that a text ended early would be a fifth end.
 void expect_four_scripts(const std::string& html) {
@@ -302,12 +325,14 @@ TEST_F(ReportFiles, WrongUseIsAUsageError) {
   EXPECT_THROW(write_report({directory_ / "absent"}, options_), UsageError);
 }
 
-// The numbers of `swath clouds` on the page, and that labels were derived where they were.
+// The numbers of `swath clouds` on the page, and that labels were derived and granules synthetic
+// where they were.
 TEST_F(ReportFiles, CloudClassesAreComparedAndMarkedAsDerived) {
   const auto summary = [](double mean, int count) {
     return Json{{"mean", mean}, {"sd", 0.012}, {"count", count}};
   };
   Json values = {{"derived", "a <known> field"},
+                 {"synthetic", 3},
                  {"test_chips_seen", 12},
                  {"classes", 2},
                  {"class_names", {"low", "high"}},
@@ -351,6 +376,7 @@ TEST_F(ReportFiles, CloudClassesAreComparedAndMarkedAsDerived) {
             1U);
   EXPECT_EQ(count_of(page(), R"(<section id="clouds")"), 1U);
   EXPECT_EQ(count_of(page(), "derived from known fields (a &lt;known&gt; field)"), 1U);
+  EXPECT_EQ(count_of(page(), "Synthetic granules in this comparison: 3."), 1U);
   EXPECT_EQ(count_of(page(), "12 of the test chips were among those"), 1U);
   EXPECT_EQ(count_of(page(), "1 % of the labels"), 2U);
   EXPECT_EQ(count_of(page(), "50.1\u202f% <span class=\"muted\">± 1.2</span>"), 2U);
@@ -362,10 +388,12 @@ TEST_F(ReportFiles, CloudClassesAreComparedAndMarkedAsDerived) {
   EXPECT_EQ(count_of(page(), "platform Aqua"), 1U);
   EXPECT_EQ(count_of(page(), "Recall of each of 2 classes"), 1U);
   values.erase("derived");
+  values["synthetic"] = nullptr;
   values["rows"][0]["confusion"] = {{21, 9}, {4}};
   write_file_atomically(directory_ / "run/clouds.json", values.dump());
   const Json broken = write_report({directory_ / "run"}, options_);
   EXPECT_EQ(count_of(page(), "derived from known fields"), 0U);
+  EXPECT_EQ(count_of(page(), "Synthetic granules in this comparison"), 0U);
   EXPECT_EQ(broken["charts"], 0);
   ASSERT_EQ(broken["warnings"].size(), 1U);
   EXPECT_NE(broken["warnings"][0].get<std::string>().find("clouds.json: the confusion matrix"),

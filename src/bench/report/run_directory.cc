@@ -136,7 +136,7 @@ class LogReader {
     if (std::isnan(number_of(record, "step"))) return false;
     const auto step = static_cast<int64_t>(number_of(record, "step"));
     while (!run_.epochs.empty() && run_.epochs.back().step >= step) run_.epochs.pop_back();
-    run_.epochs.push_back({step, number_of(record, "test_loss")});
+    run_.epochs.push_back({step, number_of(record, "seconds"), number_of(record, "test_loss")});
     return true;
   }
 
@@ -306,6 +306,8 @@ const std::vector<StepColumn>& step_columns() {
       {"allocated_bytes", &StepRecord::allocated_bytes},
       {"peak_bytes", &StepRecord::peak_bytes},
       {"grad_norm", &StepRecord::grad_norm},
+      {"watts", &StepRecord::watts},
+      {"utilisation", &StepRecord::utilisation},
       {"time", &StepRecord::time},
       {"elapsed_seconds", &StepRecord::elapsed_seconds},
   };

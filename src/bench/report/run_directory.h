@@ -9,7 +9,7 @@
 //                 peak_flops_are (published, measured); one more for each resume
 //     step        step, epoch, loss, lr, images_per_second, data_wait (share of the step, 0..1),
 //                 step_seconds, mfu (share of peak_flops, 0..1), allocated_bytes, peak_bytes,
-//                 grad_norm, time
+//                 grad_norm, watts, utilisation (0..1), time
 //     epoch       step, epoch, seconds, test_loss
 //     checkpoint  step, path, stall_seconds (training waited), write_seconds (beside it or not)
 //     event       message, step, time
@@ -50,6 +50,8 @@ struct StepRecord {
   double allocated_bytes = kNoNumber;
   double peak_bytes = kNoNumber;
   double grad_norm = kNoNumber;
+  double watts = kNoNumber;
+  double utilisation = kNoNumber;
   double time = kNoNumber;
   // Seconds of training up to here; the pause before a resume does not count.
   double elapsed_seconds = kNoNumber;
@@ -58,6 +60,7 @@ struct StepRecord {
 // The end of an epoch, or of the run.
 struct EpochRecord {
   int64_t step = 0;
+  double seconds = kNoNumber;
   double test_loss = kNoNumber;
 };
 

@@ -43,6 +43,11 @@ RunFigures figures_of(const RunDirectory& run) {
   }
   figures.data_wait = median_of(run, &StepRecord::data_wait);
   figures.mfu = median_of(run, &StepRecord::mfu);
+  std::vector<double> epochs;
+  for (const EpochRecord& epoch : run.epochs) {
+    if (!std::isnan(epoch.seconds)) epochs.push_back(epoch.seconds);
+  }
+  figures.epoch_seconds = middle_of(std::move(epochs));
   figures.images_per_second = first_finite(number_of(run.end, "images_per_second"),
                                            median_of(run, &StepRecord::images_per_second));
   figures.steps = first_finite(number_of(run.end, "steps"), figures.steps);
@@ -84,7 +89,7 @@ RunStatus status_of(const RunDirectory& run) {
   const std::string reason = text_of(run.end, "reason");
   if (reason.empty() || reason == "epochs" || reason == "finished") return {"finished", true};
   if (reason == "max_steps") return {"finished: step limit", true};
-  if (reason == "max_minutes") return {"finished: time limit", true};
+  if (reason == "max_minutes") return {"finished: budget reached", true};
   return {"stopped: " + reason, false};
 }
 

@@ -16,6 +16,7 @@ struct RunFigures {
   double data_wait = kNoNumber;  // median over the logged steps
   double mfu = kNoNumber;        // median
   double seconds = kNoNumber;
+  double epoch_seconds = kNoNumber;  // median
   double peak_bytes = kNoNumber;
 };
 RunFigures figures_of(const RunDirectory& run);

@@ -16,7 +16,7 @@ std::string cell_text(const char* column, double value) {
   const std::string name = column;
   if (std::isnan(value)) return "–";
   if (name.ends_with("_bytes")) return format_bytes(value);
-  if (name == "data_wait" || name == "mfu") return format_share(value);
+  if (name == "data_wait" || name == "mfu" || name == "utilisation") return format_share(value);
   if (name == "elapsed_seconds") return format_seconds(value);
   return format_number(value, 4);
 }

@@ -79,6 +79,7 @@ std::string tiles(const RunDirectory& run, const std::vector<ProbeGroup>& groups
   if (has(figures.seconds)) {
     std::string note = format_count(figures.steps) + " steps";
     if (has(figures.epochs)) note += ", " + format_number(figures.epochs, 3) + " epochs";
+    if (has(figures.epoch_seconds)) note += " of " + format_seconds(figures.epoch_seconds);
     html += tile("Training time", format_seconds(figures.seconds), note);
   }
   if (has(figures.peak_bytes)) {
@@ -155,6 +156,7 @@ std::string comparison(const std::vector<RunDirectory>& runs,
                        share_of_what(runs[r]));
   });
   add_row("Training time", [&](size_t r) { return format_seconds(figures[r].seconds); });
+  add_row("Time of an epoch", [&](size_t r) { return format_seconds(figures[r].epoch_seconds); });
   add_row("Peak memory", [&](size_t r) { return format_bytes(figures[r].peak_bytes); });
   add_row("State", [&](size_t r) { return escape_html(status_of(runs[r]).text); });
   return fmt::format(

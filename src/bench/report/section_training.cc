@@ -47,6 +47,7 @@ std::string median_note(const std::vector<RunDirectory>& runs, double StepRecord
 }
 
 std::string seconds_per_image(double value) { return format_number(value, 3); }
+std::string format_watts(double value) { return format_number(value, 3) + " W"; }
 
 // "median 61 % of the measured matrix-product rate" for one run. For several what they are shares
 // of, told run by run where that differs.
@@ -105,6 +106,10 @@ Section training_section(const std::vector<RunDirectory>& runs) {
        median_note(runs, &StepRecord::step_seconds, format_seconds)},
       {"mfu", "Share of peak compute", &StepRecord::mfu, false, mfu_note(runs)},
       {"grad_norm", "Gradient norm", &StepRecord::grad_norm, false, "before clipping"},
+      {"power", "Power", &StepRecord::watts, false,
+       median_note(runs, &StepRecord::watts, format_watts)},
+      {"utilisation", "Device utilisation", &StepRecord::utilisation, false,
+       median_note(runs, &StepRecord::utilisation, format_share)},
   };
   std::vector<const TrainingChart*> present;
   for (const TrainingChart& chart : charts) {

@@ -225,6 +225,9 @@
     wait: () => trainingChart('data_wait', {title: {text: '% of the step'}, rangemode: 'tozero'}, {scale: 100, format: '.2f'}),
     step_time: () => trainingChart('step_seconds', {title: {text: 'seconds'}, rangemode: 'tozero'}),
     mfu: () => trainingChart('mfu', {title: {text: '% of peak'}, rangemode: 'tozero'}, {scale: 100, format: '.1f'}),
+    power: () => trainingChart('watts', {title: {text: 'W'}, rangemode: 'tozero'}, {format: '.4~g'}),
+    utilisation: () => trainingChart('utilisation', {title: {text: '% of the time'}, rangemode: 'tozero'},
+      {scale: 100, format: '.1f'}),
     grad_norm: () => trainingChart('grad_norm', {title: {text: 'gradient norm'}, rangemode: 'tozero'}),
     memory: () => {
       const unit = memoryUnit();
