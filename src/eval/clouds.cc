@@ -344,6 +344,7 @@ CloudOptions::CloudOptions() {
   finetune.layer_decay = 0.75;
   finetune.clip_norm = 5;
   finetune.epochs = 30;
+  finetune.test_epochs = 0;
   finetune.transform.evaluation = "none";
   finetune.transform.training = "none";
   finetune.transform.dihedral = true;

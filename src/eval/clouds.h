@@ -45,7 +45,8 @@ struct CloudOptions {
   FinetuneOptions finetune;
 
   // Chips have the model's size, and cloud classes stay the same under turns and mirrors: nothing
-  // is cropped or resized, and training draws one of the eight symmetries.
+  // is cropped or resized, and training draws one of the eight symmetries. Fine-tuning tests once,
+  // at its end: a small share of the labels makes hundreds of epochs of one step each.
   CloudOptions();
   void describe(FieldTable& fields);
 };

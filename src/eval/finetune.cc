@@ -62,6 +62,8 @@ FinetuneOptions::FinetuneOptions() {
 
 void FinetuneOptions::describe(FieldTable& fields) {
   fields.add("epochs", &epochs, "passes over the training list").at_least(1).flag("epochs");
+  fields.add("test_epochs", &test_epochs, "epochs between two tests; 0: after the last only")
+      .at_least(0);
   fields.add("batch_size", &batch_size, "images per step").at_least(1);
   fields.add("last_blocks", &last_blocks,
              "trains the last so many blocks, norm and head; below 0: everything");
@@ -156,7 +158,7 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
       trained_parameters, spec.parameter_count(false), inputs.train->size(), test->size(),
       num_classes, options.epochs, steps_per_epoch, peak, schedule.warmup_epochs));
 
-  // 3. Epochs, each with a test.
+  // 3. Epochs, the last of them with a test.
   LinearProbeResult result;
   result.steps_per_epoch = steps_per_epoch;
   int64_t steps = 0;
@@ -183,13 +185,23 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
       throw Error(fmt::format("finetune: loss or gradient not finite in epoch {}.", record.epoch),
                   "lower optim.base_lr, or set clip_norm.");
     }
+    result.ended_early = options.max_minutes > 0 &&
+                         seconds_since(start) > 60 * options.max_minutes &&
+                         record.epoch < options.epochs;
+    const bool is_last = record.epoch == options.epochs || result.ended_early;
+    record.is_tested =
+        is_last || (options.test_epochs > 0 && record.epoch % options.test_epochs == 0);
+    if (!record.is_tested) {
+      result.history.push_back(record);
+      continue;
+    }
     const TestScores scores = score(classifier, test, evaluation, options, inputs.device);
     record.test_loss = scores.loss;
     const auto labels = as_integers(scores.labels_N);
     result.last = measure_accuracy(as_floats(scores.logits_NK), labels, num_classes);
     record.top1 = result.last.top1;
     record.top5 = result.last.top5;
-    if (epoch == 0 || record.top1 > result.best_top1) {
+    if (result.best_epoch == 0 || record.top1 > result.best_top1) {
       result.best_top1 = record.top1;
       result.best_epoch = record.epoch;
     }
@@ -200,9 +212,6 @@ Json run_finetune(const FinetuneInputs& inputs, const FinetuneOptions& options) 
       log_info(fmt::format("finetune: epoch {} of {}: loss {:.4f}, test top-1 {:.4f}.",
                            record.epoch, options.epochs, record.train_loss, record.top1));
     }
-    result.ended_early = options.max_minutes > 0 &&
-                         seconds_since(start) > 60 * options.max_minutes &&
-                         record.epoch < options.epochs;
   }
   end_progress();
 

@@ -27,6 +27,7 @@ namespace swath::eval {
 
 struct FinetuneOptions {
   int64_t epochs = 100;
+  int64_t test_epochs = 1;         // between two tests; 0: the last only
   int64_t batch_size = 64;         // images per step
   int64_t last_blocks = -1;        // trains the last k blocks, norm and head; below 0: everything
   double layer_decay = 0.65;       // 1: one learning rate for all

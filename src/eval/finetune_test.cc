@@ -84,6 +84,26 @@ TEST(Finetune, LearnsWhatAFrozenStatisticCannot) {
   EXPECT_EQ(report["test_images"], 40);
 }
 
+TEST(Finetune, TestsAsOftenAsAskedAndAtTheEnd) {
+  FinetuneOptions options = quick_options();
+  options.epochs = 5;
+  std::vector<Json> reports;
+  for (const int64_t test_epochs : {1, 2, 0}) {
+    options.test_epochs = test_epochs;
+    const auto classifier = models::make_classifier(tiny_model(), four_classes(), 1);
+    reports.push_back(run_finetune(toy_inputs(*classifier), options));
+    for (const Json& line : reports.back()["history"]) {
+      const int64_t epoch = line["epoch"];
+      EXPECT_EQ(line.contains("top1"), epoch == 5 || (test_epochs > 0 && epoch % test_epochs == 0));
+    }
+  }
+  // Tests change nothing of the training.
+  EXPECT_EQ(reports[1]["history"].back(), reports[0]["history"].back());
+  EXPECT_EQ(reports[2]["history"].back(), reports[0]["history"].back());
+  EXPECT_EQ(reports[2]["top1"], reports[0]["top1"]);
+  EXPECT_EQ(reports[2]["best_epoch"], 5);
+}
+
 TEST(Finetune, LastBlocksLeaveTheOthersBitIdentical) {
   const auto classifier = models::make_classifier(tiny_model(), four_classes(), 1);
   std::vector<std::pair<std::string, at::Tensor>> before;

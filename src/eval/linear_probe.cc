@@ -243,12 +243,11 @@ LinearProbeResult train_linear_probe(TrainingFeatures& train, const FeatureSet& 
 Json to_json(const LinearProbeResult& result, uint64_t seed) {
   Json history = Json::array();
   for (const ProbeEpoch& record : result.history) {
-    history.push_back(Json{{"epoch", record.epoch},
-                           {"train_loss", record.train_loss},
-                           {"lr", record.lr},
-                           {"top1", record.top1},
-                           {"top5", record.top5},
-                           {"test_loss", record.test_loss}});
+    Json line{{"epoch", record.epoch}, {"train_loss", record.train_loss}, {"lr", record.lr}};
+    if (record.is_tested) {
+      line.update({{"top1", record.top1}, {"top5", record.top5}, {"test_loss", record.test_loss}});
+    }
+    history.push_back(std::move(line));
   }
   Json json{{"top1", result.last.top1},
             {"top5", result.last.top5},

@@ -117,6 +117,7 @@ struct ProbeEpoch {
   int64_t epoch = 0;      // counted from 1
   double train_loss = 0;  // mean over the epoch's steps, on the augmented images
   double lr = 0;          // of the epoch's last step
+  bool is_tested = true;  // else the rest is not known
   double top1 = 0;
   double top5 = 0;
   double test_loss = 0;
