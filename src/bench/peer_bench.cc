@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -241,10 +242,12 @@ void compute_gradients(Subject& subject, const Batch& batch) {
   parameters.backward(loss / static_cast<double>(parameters.world_size()));
 }
 
-// From gradients in float64. Ours are held to the first; a peer has only to do the same work:
-// timm's SwinV2 was seen to be 1.3e-5 off in a logit_scale, a sum that cancels.
+// From gradients in float64. A peer has only to do the same work. Ours are held to the lower one,
+// or to twice what the eager peer loses to float32 where a model has sums that cancel: timm's
+// SwinV2-B was seen to be 1.3e-5 off in a logit_scale.
 constexpr double kOurTolerance = 1e-5;
 constexpr double kPeerTolerance = 1e-4;
+constexpr double kTimesThePeers = 2;
 
 // Those of the peer's first step.
 void write_gradients(Peer& peer, const std::filesystem::path& file) {
@@ -301,8 +304,9 @@ Json bench_peer(const StepBenchOptions& options, c10::Device device,
   {
     const std::shared_ptr<models::Objective> whole = make_workload(options);
     batch = random_batch(options, whole->spec(), device, groups != nullptr ? groups->rank() : 0);
-    // So far from what an untrained decoder says that rounding turns no sign of the L1 loss.
-    if (is_simmim(options)) batch.images_BCHW += kBeyondPredictions;
+    // So far from what an untrained decoder says, to either side, that rounding turns no sign of
+    // the L1 loss. To one side alone all of its gradients would be alike and cancel further down.
+    if (is_simmim(options)) batch.images_BCHW += batch.images_BCHW.sign() * kBeyondPredictions;
     write_start(start, options, *whole, batch);
   }
   const auto next_batch = [&] { return batch; };
@@ -318,8 +322,6 @@ Json bench_peer(const StepBenchOptions& options, c10::Device device,
     Peer peer = start_peer(script_of(options), "eager", "float64", start, device, ranks);
     exact = ranks.files() / "exact.gradients";
     write_gradients(peer, exact);
-    gradient_difference =
-        largest_of(check_our_gradients(subject.parameters->views(), exact, kOurTolerance), ranks);
   }
   std::vector<Peer> peers;
   for (const char* mode : {"eager", "compile"}) {
@@ -335,6 +337,13 @@ Json bench_peer(const StepBenchOptions& options, c10::Device device,
           largest_of(check_peer_gradients(file, exact, kPeerTolerance), ranks);
     }
     peers.push_back(std::move(peer));
+  }
+  if (precision == at::kFloat) {
+    const double theirs = peers.front().ready.at("gradient_difference");
+    gradient_difference =
+        largest_of(check_our_gradients(subject.parameters->views(), exact,
+                                       std::max(kOurTolerance, kTimesThePeers * theirs)),
+                   ranks);
   }
   const std::vector<double> losses =
       run_block(subject, next_batch, options.warmup_steps, device).losses;

@@ -116,7 +116,7 @@ int64_t window_scratch(int64_t tokens, int64_t head_size) {
   const int64_t wide_tokens = widest(tokens);
   const int64_t wide_head = widest(head_size);
   return 2 * head_size * wide_tokens + 5 * tokens * wide_head +
-         kQueryBlock * (2 * wide_tokens + 2 * wide_head) + 2 * tokens;
+         kQueryBlock * (2 * wide_tokens + 2 * wide_head) + wide_tokens + 2 * tokens;
 }
 
 const CpuKernels* cpu_kernels_for(const char* isa) {

@@ -75,8 +75,8 @@ struct WindowKernels {
                   const A* bias, A* out, A* log_sum, A* scratch);
   // Writes the gradients of the window's tokens; adds to grad_bias (tokens, tokens) and grad_scale.
   void (*backward)(const WindowShape& shape, const A* q, const A* k, const A* v, A scale,
-                   const A* bias, const A* out, const A* grad_out, const A* log_sum, A* grad_q,
-                   A* grad_k, A* grad_v, A* grad_bias, A* grad_scale, A* scratch);
+                   const A* bias, const A* grad_out, const A* log_sum, A* grad_q, A* grad_k,
+                   A* grad_v, A* grad_bias, double* grad_scale, A* scratch);
 };
 
 template <class T>

@@ -231,7 +231,7 @@ struct FusedWindowAttention : torch::autograd::Function<FusedWindowAttention> {
                   });
       });
     });
-    context->save_for_backward({qkv, scale, bias, out, log_sum});
+    context->save_for_backward({qkv, scale, bias, log_sum});
     context->saved_data["grid"] =
         std::vector<int64_t>{grid.rows,           grid.columns,    grid.window_rows,
                              grid.window_columns, grid.shift_rows, grid.shift_columns};
@@ -253,18 +253,19 @@ struct FusedWindowAttention : torch::autograd::Function<FusedWindowAttention> {
     const at::Tensor grad_qkv = at::empty_like(qkv);
     const int64_t parts = at::get_num_threads();
     const at::Tensor grad_bias = at::zeros({parts, problem.heads, n, n}, bias.options());
-    const at::Tensor grad_scale = at::zeros({parts, problem.heads}, scale.options());
+    // Sums over all windows, of terms that all but cancel: in double.
+    const at::Tensor grad_scale =
+        at::zeros({parts, problem.heads}, scale.options().dtype(at::kDouble));
     with_arithmetic(qkv, [&]<class A>(A) {
       const auto& kernels = window_kernels<A>(cpu_kernels());
       const A* values = data_of<A>(qkv);
       const A* scales = data_of<A>(scale);
       const A* biases = data_of<A>(bias);
-      const A* outs = data_of<A>(saved[3]);
       const A* from = data_of<A>(grad_out);
-      const A* sums = data_of<A>(saved[4]);
+      const A* sums = data_of<A>(saved[3]);
       A* to = mutable_data_of<A>(grad_qkv);
       A* bias_sums = mutable_data_of<A>(grad_bias);
-      A* scale_sums = mutable_data_of<A>(grad_scale);
+      auto* scale_sums = mutable_data_of<double>(grad_scale);
       for_each_part(problem.tasks(), parts, [&](int64_t part, int64_t begin, int64_t end) {
         const at::Tensor scratch = at::empty({window_scratch(n, head_size)}, qkv.options());
         for_tasks(
@@ -276,15 +277,15 @@ struct FusedWindowAttention : torch::autograd::Function<FusedWindowAttention> {
               A* grad_q = to + first;
               const int64_t slot = part * problem.heads + head;
               kernels.backward(shape, q, q + problem.width, q + 2 * problem.width, scales[head],
-                               biases + head * n * n, outs + out_first, from + out_first,
-                               sums + task * n, grad_q, grad_q + problem.width,
-                               grad_q + 2 * problem.width, bias_sums + slot * n * n,
-                               scale_sums + slot, mutable_data_of<A>(scratch));
+                               biases + head * n * n, from + out_first, sums + task * n, grad_q,
+                               grad_q + problem.width, grad_q + 2 * problem.width,
+                               bias_sums + slot * n * n, scale_sums + slot,
+                               mutable_data_of<A>(scratch));
             });
       });
     });
-    return {grad_qkv, grad_scale.sum(0), gather_bias(grad_bias.sum(0), places, grid.offsets()),
-            at::Tensor()};
+    return {grad_qkv, grad_scale.sum(0).to(scale.scalar_type()),
+            gather_bias(grad_bias.sum(0), places, grid.offsets()), at::Tensor()};
   }
 };
 
