@@ -5,7 +5,8 @@ namespace swath::apps {
 const std::vector<Command>& commands() {
   static const std::vector<Command> table = {
       {{"demo",
-        "pretrain and probe a small model on Blue Marble imagery, end with a report page",
+        "pretrain and probe a small model on Blue Marble imagery, end with a report page; "
+        "`demo modis`: the same from MODIS granules",
         "swath demo",
         {}},
        run_demo},

@@ -16,7 +16,7 @@ Outcome run_chips(const CommandSyntax& syntax, const Words& words);
 Outcome run_clouds(const CommandSyntax& syntax, const Words& words);
 Outcome run_data(const CommandSyntax& syntax, const Words& words);
 Outcome run_demo(const CommandSyntax& syntax, const Words& words);
-Outcome run_demo_modis(const CommandSyntax& syntax, const Words& words);  // of `demo modis`
+Outcome run_demo_modis(const Words& words);  // those behind `demo modis`
 Outcome run_doctor(const CommandSyntax& syntax, const Words& words);
 Outcome run_embed(const CommandSyntax& syntax, const Words& words);
 Outcome run_export(const CommandSyntax& syntax, const Words& words);

@@ -83,7 +83,7 @@ ProbeCommandOptions probe_options(const DemoOptions& options, const fs::path& ch
 
 Outcome run_demo(const CommandSyntax& syntax, const Words& words) {
   if (!words.empty() && words.front() == "modis") {
-    return run_demo_modis(syntax, {words.begin() + 1, words.end()});
+    return run_demo_modis({words.begin() + 1, words.end()});
   }
   const auto start = Clock::now();
   DemoOptions options;

@@ -56,7 +56,11 @@ Json step(const std::string& name, const Words& words) {
 }  // namespace
 
 // From granules to a page, as the commands that a scientist would type.
-Outcome run_demo_modis(const CommandSyntax& syntax, const Words& words) {
+Outcome run_demo_modis(const Words& words) {
+  const CommandSyntax syntax = {"demo modis",
+                                "from MODIS granules to chips, SimMIM, cloud classes and a page",
+                                "swath demo modis --root granules/",
+                                {}};
   const auto start = Clock::now();
   ModisDemoOptions options;
   FieldTable fields = make_field_table(options);
@@ -86,6 +90,14 @@ Outcome run_demo_modis(const CommandSyntax& syntax, const Words& words) {
   }
   const Json chips = step("chips", {"--root", options.root, "--output", in("chips"), "--invalid",
                                     "clamp", "--max_view_zenith", "60", "--skip_bad", "true"});
+
+  if (chips.at("used") < 2) {
+    throw UsageError(fmt::format("demo modis: {} of {} granules in {} can be used; one is for "
+                                 "training, another for the test.",
+                                 chips.at("used").get<int64_t>(),
+                                 chips.at("granules").get<int64_t>(), options.root),
+                     "add day granules; chips/granules.csv says what is wrong with the others.");
+  }
 
   // 2. Cloud classes of the chips, split so that no granule is on both sides.
   Words label = {"label", "--root",  in("chips"), "--split.by", "granules", "--fractions",

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 PROGRAM = sys.argv[1]
@@ -218,8 +219,37 @@ def check_help_and_errors(folder):
     run("pretrain", "--scale-down", expect=2)
     assert "--set output=x" in run("pretrain", "demo", "output=x", expect=2).stderr
     assert len(last_json(run("models", "--json"))["models"]) >= 13
+    check_memory_table()
     assert {"demo", "ucm_vit_tiny", "millionaid_vit_3b"} <= {
         recipe["name"] for recipe in last_json(run("recipes", "--json"))["recipes"]}
+
+
+def check_memory_table():
+    """The table in docs/swin.md is the program's, and near the poster's where its sizes could be
+    decoded: gradients of all four, the total of the two large ones."""
+    text = (HOME / "docs/swin.md").read_text()
+    command = re.search(r"^`swath (models --memory .*?)`", text, re.M)
+    rows = {row["name"]: row for row in last_json(run(*command[1].split(), "--json"))["memory"]}
+    columns = ("model", "batch", "gradients", "optimizer", "total", "total_adamw", "activations")
+    compared = set()
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 2 + len(columns) or cells[0] not in rows:
+            continue
+        name = cells[0]
+        assert cells[1] == f"{rows[name]['parameters'] / 1e6:.2f}", line
+        for cell, column in zip(cells[2:], columns):
+            gib = rows[name][column] / 2**30
+            assert cell == f"{gib:.{2 if column == 'activations' else 3}f}", (line, column, gib)
+        compared.add(name)
+    for size, column, gib, tolerance in (
+            ("100m", "gradients", 381.47 / 1024, 0.08), ("600m", "gradients", 2.27, 0.11),
+            ("1_4b", "gradients", 5.28, 0.01), ("3_6b", "gradients", 13.51, 0.001),
+            ("1_4b", "total", 16.3, 0.04), ("3_6b", "total", 41.6, 0.03)):
+        name = f"swin_v2_{size}"
+        assert name in compared, compared
+        found = rows[name][column] / 2**30
+        assert math.isclose(found, gib, rel_tol=tolerance), (name, column, found)
 
 
 def check_launch():
@@ -265,6 +295,7 @@ def check_recipes(folder):
     os.environ["MILLIONAID"] = str(folder)
     os.environ["SWATH_DATA"] = str(folder)
     os.environ["MODIS_CHIPS"] = str(folder)
+    num_poster_recipes = 0
     for recipe in last_json(run("recipes", "--json"))["recipes"]:
         name = recipe["name"]
         for field in ("summary", "command", "hardware", "time", "expect"):
@@ -277,6 +308,8 @@ def check_recipes(folder):
             if name.startswith(("modis_tokens", "modis_size")):
                 check_poster_settings(name, (HOME / "recipes" / f"{name}.toml").read_text(),
                                       (folder / name / "config.toml").read_text())
+                check_poster_runs(name, recipe, (HOME / "recipes" / f"{name}.toml").read_text())
+                num_poster_recipes += 1
             check_golden(name, folder / name)
             continue
         text = (HOME / "recipes" / f"{name}.toml").read_text()
@@ -299,22 +332,67 @@ def check_recipes(folder):
             assert samples == 15, f"{name}: the probe image is among the {samples} samples"
         else:
             assert samples == 16, f"{name}: {samples} samples"
+    assert num_poster_recipes == len(POSTER) == 6, num_poster_recipes
+
+
+# The poster's experiments by recipe: model, patch, chips of a GPU.
+POSTER = {"modis_tokens_1536": ("swin_v2_1_4b", 8, 32),
+          "modis_tokens_6144": ("swin_v2_1_4b", 4, 32),
+          "modis_tokens_24576": ("swin_v2_1_4b", 2, 4),
+          "modis_size_100m": ("swin_v2_100m", 4, 64),
+          "modis_size_600m": ("swin_v2_600m", 4, 64),
+          "modis_size_1_4b": ("swin_v2_1_4b", 4, 64)}
 
 
 def check_poster_settings(name, recipe, config):
-    """What the poster states of its runs: the number of tiles, and, which a scaled-down run keeps,
-    rate, loss and the tokens of a pixel."""
-    group, size = name.removeprefix("modis_").split("_", 1)
-    wanted = ["lr = 0.0001", "schedule = 'constant'"]
-    if group == "tokens":
-        patch = {"1536": 8, "6144": 4, "24576": 2}[size]
-        wanted += [f"patch = {patch}", "tokens = 'per_band'", "loss = 'l1'"]
-        assert "\nlimit = 3000\n" in recipe and "\ntest_limit = 1000\n" in recipe, recipe
-    else:
-        wanted += ["patch = 4", "tokens = 'joint'", "loss = 'cross_entropy'"]
-        assert "\nlimit = 2_000_000\n" in recipe, recipe
-    for line in wanted:
-        assert re.search(f"^{re.escape(line)}$", config, re.M), f"{name}: no {line} in {config}"
+    """What the poster states of its runs; a scaled-down run keeps rate, loss and the tokens of a
+    pixel."""
+    model, patch, _ = POSTER[name]
+    recipe = tomllib.loads(recipe)
+    is_of_tokens = name.startswith("modis_tokens")
+    kept = {"model": {"patch": patch},
+            "model.swin": {"tokens": "per_band" if is_of_tokens else "joint",
+                           "loss": "l1" if is_of_tokens else "cross_entropy"},
+            "optim": {"lr": 1e-4, "schedule": "constant", "warmup_epochs": 0}}
+    stated = {**kept, "model": {"name": model, "patch": patch, "image_size": 128},
+              "data": {"limit": 3000 if is_of_tokens else 2_000_000},
+              "train": {"epochs": 15 if is_of_tokens else 1, "max_minutes": 20}}
+    for settings, wanted in ((recipe, stated), (tomllib.loads(config), kept)):
+        for section, values in wanted.items():
+            found = settings
+            for part in section.split("."):
+                found = found[part]
+            for key, value in values.items():
+                assert found[key] == value, f"{name}: {section}.{key} is {found[key]}, not {value}"
+    assert recipe.get("test_limit") == (1000 if is_of_tokens else None), recipe
+    if is_of_tokens:
+        assert (128 // patch)**2 * 6 == int(name.rsplit("_", 1)[1])
+
+
+def check_poster_runs(name, head, recipe):
+    """Each recipe stands for three runs. Their batches are those of a GPU times the GPUs, and make
+    steps in every epoch; the head says how many where they leave chips out."""
+    _, _, of_gpu = POSTER[name]
+    settings = tomllib.loads(recipe)
+    command = re.fullmatch(rf"MODIS_CHIPS=chips/ srun -n 8 swath pretrain {name}; "
+                           r"16 and 32 GPUs: --train\.batch_size (\d+) and (\d+)", head["command"])
+    assert command, head["command"]
+    assert f"8, 16 or 32 GPUs with 64 GB each (1, 2, 4 Frontier nodes), {of_gpu} chips each" == \
+        head["hardware"], head["hardware"]
+    # HYBRID_8: a replica is a node.
+    assert settings["sharding"]["strategy"] == "HYBRID_8", settings["sharding"]
+    batches = {8: settings["train"]["batch_size"], 16: int(command[1]), 32: int(command[2])}
+    chips = settings["data"]["limit"]
+    steps = []
+    for gpus, batch in batches.items():
+        assert batch == of_gpu * gpus, f"{name}: {batch} chips on {gpus} GPUs"
+        assert chips // batch >= 1, f"{name}: no step of {batch} in {chips} chips"
+        steps.append(chips // batch)
+    if name.startswith("modis_tokens"):
+        seen = [f"{count * batch:,}" for count, batch in zip(steps, batches.values())]
+        line = (f"# epoch: {steps[0]}, {steps[1]} or {steps[2]} whole steps on 8, 16 or 32 GPUs, "
+                f"over {seen[0]}, {seen[1]} or {seen[2]} of the {chips:,} chips, others each time")
+        assert line in recipe.splitlines(), f"{name}: no {line}"
 
 
 def check_study_settings(recipe, epochs):
@@ -409,6 +487,25 @@ def check_test_loss(chips, folder):
     assert "is in the training data" in leaked.stderr, leaked.stderr
 
 
+def check_time_budget(chips, folder):
+    """A run whose time is over ends well and says so; its checkpoint is whole."""
+    output = folder / "budget"
+    words = pretrain_words(chips, output, "--epochs", 100000, "--max_minutes", 0.01)
+    ended = run(*[word for word in words if word != "--json"])
+    assert ended.stdout.startswith("budget reached: "), ended.stdout
+    line = re.search(r"budget reached: train\.max_minutes 0\.01 are over after step (\d+)\.",
+                     ended.stderr)
+    assert line and int(line[1]) == max(losses(output)) > 0, ended.stderr
+    saved = output / "checkpoints" / f"step_{int(line[1]):08d}"
+    assert (saved / "COMPLETE").exists(), list((output / "checkpoints").iterdir())
+    # Another budget goes on from there.
+    resumed = last_json(run(*words))
+    assert resumed["reason"] == "max_minutes" and resumed["signal"] == 0, resumed
+    assert resumed["resumed_from"] == str(saved) and resumed["steps"] > int(line[1]), resumed
+    assert Path(resumed["checkpoint"]).name == f"step_{resumed['steps']:08d}", resumed
+    assert (Path(resumed["checkpoint"]) / "COMPLETE").exists(), resumed
+
+
 def check_unnamed_output(chips, folder):
     """A run without --output never takes the current directory for its own."""
     directory = folder / "elsewhere"
@@ -481,11 +578,11 @@ def check_signals(chips, folder):
         assert list(output.glob("checkpoints/step_*/COMPLETE"))
 
 
-def write_granules(folder, days=12, per_granule=12, size=16):
+def write_granules(folder, days=12, per_granule=12, size=16, product="MOD021KM", start="1015"):
     """Two-band .npy chips named after their granules, with wide and with fine structures."""
     for day in range(1, days + 1):
         for index in range(per_granule):
-            directory = folder / f"MOD021KM.A2012{day:03d}.1015"
+            directory = folder / f"{product}.A2012{day:03d}.{start}"
             directory.mkdir(parents=True, exist_ok=True)
             step = 1 + (day + index) % 4
             pixels = bytes(
@@ -520,12 +617,6 @@ def check_clouds(folder, trained):
     assert "derived from known fields" in result.stderr, result.stderr
     assert "raw 5:" in result.stderr, result.stderr
     assert "holds lists already" in run(*label, expect=2).stderr
-    # The lists are those that probe reads.
-    probed = last_json(run("probe", trained, *root, "--train_list", folder / "lists/train.txt",
-                           "--test_list", folder / "lists/test.txt", "--method", "logistic",
-                           "--evaluation", "none", "--baselines", "false", "--json",
-                           "--output", folder / "cloud_probe"))
-    assert probed["test_images"] == labels["parts"]["test"]["chips"]
     words = ["clouds", trained, *root, "--lists", folder / "lists", "--logistic.num_c", 3,
              "--finetune.epochs", 1, "--finetune_draws", 1, "--json"]
     clouds = last_json(run(*words, "--output", folder / "clouds"))
@@ -533,14 +624,108 @@ def check_clouds(folder, trained):
         "probe", "untrained", "band_statistics", "majority", "finetune", "scratch"}
     assert clouds["test_granules"] == labels["parts"]["test"]["granules"]
     assert clouds["derived"] == labels["derived"] and clouds["test_chips_seen"] is None
+    assert clouds["synthetic"] is None, clouds["synthetic"]
     row = clouds["rows"][0]
     assert "texture_mean" in row["physics"] and "season DJF" in row["subsets"], row
     report = last_json(run("report", folder / "clouds", "--json"))
     page = Path(report["report"]).read_text()
     assert "Cloud classes: clouds" in page and "derived from known fields" in page
+    check_weights_of_clouds(folder, trained, root, labels["parts"]["test"]["chips"])
+    check_seen_chips(folder, chips, root)
+    check_terra_to_aqua(folder, trained, chips)
     test = folder / "lists/test.txt"
     test.write_text(test.read_text().replace(" derived_1 0", " derived_2 1"))
     assert "was changed after the split" in run(*words, "--output", folder / "no", expect=2).stderr
+
+
+def check_weights_of_clouds(folder, trained, root, test_images):
+    """Frozen rows of clouds are those of probe, the trained encoder's and the untrained one's.
+    Fine-tuning and scratch, which do not move at a learning rate of 0, start from other weights."""
+    # Another seed than that of the pretraining, whose first weights the untrained encoder would have.
+    same = ["--seed", 3, "--threads", 1, "--json"]
+    probed = last_json(run(
+        "probe", trained, *root, "--train_list", folder / "lists/train.txt", "--test_list",
+        folder / "lists/test.txt", "--method", "logistic", "--evaluation", "none", "--image_size", -1,
+        "--probe.features.pooling", "mean", "--probe.logistic.num_c", 1, "--probe.logistic.c_min",
+        0.01, *same, "--output", folder / "cloud_probe"))
+    assert probed["test_images"] == test_images
+    clouds = last_json(run(
+        "clouds", trained, *root, "--lists", folder / "lists", "--methods",
+        "probe,untrained,finetune,scratch", "--turns", "false", "--kmeans_seeds", 0,
+        "--logistic.num_c", 1, "--logistic.c_min", 0.01, "--finetune.epochs", 1,
+        "--finetune_min_steps", 0, "--finetune_draws", 1, "--finetune.optim.base_lr", 0,
+        "--finetune.optim.min_lr", 0, *same, "--output", folder / "cloud_weights"))
+    rows = {row["method"]: row for row in clouds["rows"] if row["fraction"] == 1}
+    for method, report in (("probe", probed), ("untrained", probed["baselines"]["untrained"])):
+        for score, value in report["logistic"]["standardized"].items():
+            if score in ("top1", "top5", "balanced_accuracy"):
+                assert math.isclose(rows[method][score], value, abs_tol=1e-9), (method, score, value)
+    assert rows["probe"]["confusion"] != rows["untrained"]["confusion"], rows["probe"]
+    assert rows["finetune"]["history"][0]["lr"] == rows["scratch"]["history"][0]["lr"] == 0
+    assert rows["finetune"]["history"][0]["train_loss"] != \
+        rows["scratch"]["history"][0]["train_loss"], rows["scratch"]
+
+
+def check_seen_chips(folder, chips, root):
+    """Test chips that the encoder was pretrained on are counted, one by one."""
+    lists = folder / "lists"
+    names = {part: [line.split()[0] for line in (lists / f"{part}.txt").read_text().splitlines()]
+             for part in ("train", "test")}
+    (folder / "some.txt").write_text("\n".join(names["train"][:20] + names["test"][:5]) + "\n")
+    for name, more, seen in (("list", ["--data.list", folder / "some.txt"], 5),
+                             ("exclusion", ["--data.exclude_list", lists / "held_out.txt"], 0)):
+        pretrained = folder / f"pretrained_by_{name}"
+        run(*pretrain_words(chips, pretrained, "--max_steps", 1, *more))
+        clouds = last_json(run("clouds", pretrained, *root, "--lists", lists, "--methods", "majority",
+                               "--json", "--output", folder / f"clouds_by_{name}"))
+        assert clouds["test_chips_seen"] == seen, (name, clouds["test_chips_seen"])
+
+
+def check_terra_to_aqua(folder, trained, terra):
+    """Training and test in folders of a platform each: one split of both, no day on both sides, and
+    granules that are synthetic by the table beside their chips."""
+    aqua = folder / "aqua_granules"
+    write_granules(aqua, days=6, product="MYD021KM", start="1330")
+    run("data", "derive-labels", "--root", aqua, "--data.labels", "none", "--output",
+        folder / "aqua_derived", "--form", "netcdf")
+    (aqua / "granules.csv").write_text(
+        "granule,problem,positions,chips,rejected,mask,geolocation,synthetic,message\n" +
+        "".join(f"MYD021KM.A2012{day:03d}.1330,,12,12,,1,0,{int(day != 5)},\n"
+                for day in range(1, 7)))
+
+    def label(chips, labels, name, by, parts):
+        output = folder / f"{name}_by_{by}"
+        parts_of = last_json(run(
+            "data", "label", "--root", chips, "--data.labels", "none", "--labels", labels,
+            "--split.by", by, "--split.salt", 4, "--split.parts", parts, "--fractions", "[1]",
+            "--output", output, "--json"))["parts"]
+        return output, parts_of
+
+    def words(lists, test_lists, name):
+        return ["clouds", trained, "--root", terra, "--data.labels", "none", "--lists", lists,
+                "--test_root", aqua, "--test_lists", test_lists, "--methods", "majority", "--json",
+                "--output", folder / name]
+
+    # The hash of salt 4 has days 2, 5 and 11 in the test.
+    lists, parts = label(terra, folder / "derived", "terra", "days", "train")
+    assert parts["train"]["days"] == 9 and parts["test"]["chips"] == 0, parts
+    test_lists, parts = label(aqua, folder / "aqua_derived", "aqua", "days", "test")
+    assert parts["test"]["days"] == 2 and parts["train"]["chips"] == 0, parts
+    clouds = last_json(run(*words(lists, test_lists, "terra_to_aqua")))
+    assert clouds["rows"][0]["train_images"] == 108 and clouds["test_images"] == 24, clouds
+    assert clouds["rows"][0]["subsets"]["platform Aqua"]["images"] == 24, clouds["rows"][0]
+    assert clouds["synthetic"] == 1 and clouds["test_lists"] == str(test_lists), clouds
+    # Both parts of few days are ranked within their folder.
+    refused = run(*words(folder / "lists", test_lists, "no"), expect=2).stderr
+    assert "ranked within their own folder" in refused, refused
+    refused = run(*words(test_lists, test_lists, "no"), expect=2).stderr
+    assert "holds no train list: --split.parts was test" in refused, refused
+    # Granules of a day may be on both sides, which is the same weather.
+    lists, _ = label(terra, folder / "derived", "terra", "granules", "train")
+    test_lists, _ = label(aqua, folder / "aqua_derived", "aqua", "granules", "test")
+    refused = run(*words(lists, test_lists, "no"), expect=2).stderr
+    assert "3 days have training chips in one folder" in refused, refused
+    assert "the first is 2012-01-01" in refused, refused
 
 
 def check_use(chips, folder, trained):
@@ -629,6 +814,28 @@ def check_swin(chips, folder):
             "--model.swin.window", 4, "--model.swin.tokens", tokens, "--model.swin.loss", loss,
             "--model.image_size", 16, "--model.channels", 2, "--json"))
         assert imported["unmatched"] == [] and imported["missing"] == [], imported
+    check_import_with_another_window(folder)
+
+
+def check_import_with_another_window(folder):
+    """Weights of windows of 4 with windows of 6, at a size that they fill; and docs/swin.md's line,
+    whose settings fit together: it is another model's file that it stops at. The line's model is
+    swapped for one with the same maps that is made sooner."""
+    file = folder / "joint_simmim.safetensors"
+    settings = ["--set", "model.patch=2", "--set", "model.channels=2", "--set",
+                "model.swin.mask_unit=4", "--set", "model.swin.window=6"]
+    words = ["import", file, "--model", "swin_v2_pico", *settings, "--output", folder / "window",
+             "--json"]
+    refused = run(*words, "--set", "model.image_size=16", expect=2).stderr
+    assert "which windows of 6 do not fill" in refused, refused
+    imported = last_json(run(*words, "--set", "model.image_size=24"))
+    assert imported["unmatched"] == [] and imported["missing"] == [], imported
+    line = re.search(r"^swath (import FILE\.safetensors .*)$",
+                     (HOME / "docs/swin.md").read_text(), re.M)
+    words = line[1].replace("swin_v2_base", "swin_v2_tiny").split()
+    words[words.index("FILE.safetensors")] = file
+    other = run(*words, expect=1).stderr
+    assert f"error: {file}: " in other and "the model swin_v2_tiny wants" in other, other
 
 
 def check_granules(folder):
@@ -734,6 +941,7 @@ def main():
         check_bad_input(chips, folder, trained)
         check_stored_split(chips, folder, trained)
         check_test_loss(chips, folder)
+        check_time_budget(chips, folder)
         check_unnamed_output(chips, folder)
         check_moved_run(chips, folder, trained)
         check_damaged_checkpoint(chips, folder, trained)

@@ -2,8 +2,13 @@
 
 #include <cmath>
 #include <functional>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <numeric>
 
 #include "core/error.h"
+#include "models/drop_path.h"
 #include "models/fixture.h"
 #include "models/registry.h"
 #include "ops/backend.h"
@@ -190,6 +195,97 @@ TEST(Simmim, BatchLossIsTheMeanOfItsParts) {
                 1e-6);
     EXPECT_NEAR(weight, (first_weight + second_weight) / 2, 1e-6);
   }
+}
+
+constexpr uint64_t kSeed = 7;
+
+// norm1 and norm2 begin at 0, where it makes no difference whether a branch is dropped.
+std::shared_ptr<SimMim> make_with_branches(double drop_path) {
+  auto simmim = make_simmim(pico([&](ModelOptions& o) { o.swin.drop_path = drop_path; }), kSeed);
+  const at::NoGradGuard no_grad;
+  for (const auto& parameter : simmim->named_parameters()) {
+    if (parameter.key().ends_with("norm1.weight") || parameter.key().ends_with("norm2.weight")) {
+      at::Tensor(parameter.value()).fill_(1);
+    }
+  }
+  return simmim;
+}
+
+TEST(Simmim, DropPathIsReplayedAndOffInEvaluation) {
+  const auto plain = make_with_branches(0);
+  const auto dropped = make_with_branches(0.5);
+  const Batch batch = make_batch({1, 2, 3, 4, 5, 6, 7, 8});
+  const at::Tensor units = unit_masks(kSeed, 1, batch.sample_ids, plain->dimensions());
+  const auto loss_of = [&](SimMim& simmim, const Batch& of) {
+    UnitRunner runner;
+    return simmim.loss(of, units, runner).loss.item<double>();
+  };
+  const double first = loss_of(*dropped, batch);
+  EXPECT_EQ(first, loss_of(*dropped, batch));
+  EXPECT_NE(first, loss_of(*plain, batch));
+  Batch other = batch;
+  other.epoch += 1;
+  EXPECT_NE(first, loss_of(*dropped, other));
+  EXPECT_EQ(loss_of(*plain, batch), loss_of(*plain, other)) << "the masks are given";
+  dropped->eval();
+  plain->eval();
+  EXPECT_EQ(loss_of(*dropped, batch), loss_of(*plain, batch));
+}
+
+// Block i of all stages, in the order in which they run, takes factors 2 i and 2 i + 1.
+TEST(Simmim, EveryBlockDropsByItsOwnFactors) {
+  struct Recorder : UnitRunner {
+    std::map<std::string, std::pair<at::Tensor, at::Tensor>> calls;  // input and output
+    at::Tensor run(const std::string& name, const UnitForward& forward,
+                   const at::Tensor& x) override {
+      const at::Tensor y = forward(x);
+      calls[name] = {x, y};
+      return y;
+    }
+  };
+  constexpr double kRate = 0.6;
+  const auto simmim = make_with_branches(kRate);
+  std::vector<uint64_t> ids(64);
+  std::iota(ids.begin(), ids.end(), uint64_t{0});
+  const Batch batch = make_batch(ids);
+  const at::NoGradGuard no_grad;
+  Recorder recorder;
+  simmim->loss(batch, recorder);
+  const std::vector<at::Tensor> scales =
+      drop_path_scales(batch, kRate, simmim->dimensions().depth(), kSeed, at::kFloat);
+  const auto modules = simmim->named_modules();
+  const char* blocks[] = {"layers.0.blocks.0", "layers.0.blocks.1", "layers.1.blocks.0",
+                          "layers.1.blocks.1"};
+  ASSERT_EQ(scales.size(), 2 * std::size(blocks));
+  for (size_t i = 0; i < std::size(blocks); ++i) {
+    SCOPED_TRACE(blocks[i]);
+    const auto block = std::dynamic_pointer_cast<SwinBlock>(modules[blocks[i]]);
+    ASSERT_TRUE(block);
+    const auto& [x, y] = recorder.calls.at(blocks[i]);
+    EXPECT_TRUE(at::equal(y, block->forward(x, scales[2 * i], scales[2 * i + 1])));
+    if (i == 0) continue;
+    EXPECT_FALSE(at::equal(scales[2 * i], scales[2 * i + 1]));
+    EXPECT_FALSE(at::equal(scales[2 * i], scales[2 * i - 2]));
+  }
+}
+
+// The chance rises linearly from 0; 4000 draws deviate by 0.8 %. What stays is scaled up.
+TEST(Simmim, DropPathLeavesTheFirstBlockAlone) {
+  Batch batch;
+  batch.images_BCHW = at::empty({0});
+  batch.sample_ids.resize(4000);
+  std::iota(batch.sample_ids.begin(), batch.sample_ids.end(), uint64_t{0});
+  const std::vector<at::Tensor> scales = drop_path_scales(batch, 0.6, 4, kSeed, at::kFloat);
+  ASSERT_EQ(scales.size(), 8U);
+  EXPECT_TRUE(at::equal(scales[0], at::ones({4000, 1, 1})));
+  EXPECT_TRUE(at::equal(scales[1], at::ones({4000, 1, 1})));
+  for (size_t i = 2; i < scales.size(); ++i) {
+    const double rate = 0.2 * static_cast<double>(i / 2);
+    const at::Tensor stays = scales[i] > 0;
+    EXPECT_NEAR(stays.to(at::kFloat).mean().item<double>(), 1 - rate, 0.04) << i;
+    EXPECT_TRUE(at::allclose(scales[i], stays.to(at::kFloat) / (1 - rate))) << i;
+  }
+  EXPECT_TRUE(drop_path_scales(batch, 0, 4, kSeed, at::kFloat).empty());
 }
 
 // Whatever stands in an invalid pixel of the target: loss and gradients do not see it.
