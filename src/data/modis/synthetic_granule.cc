@@ -15,6 +15,7 @@
 #include "data/modis/hdf4_writer.h"
 #include "data/modis/synthetic_bands.h"
 #include "data/modis/synthetic_metadata.h"
+#include "data/modis/worker_processes.h"
 #include "data/parallel.h"
 
 namespace swath::data::modis {
@@ -579,6 +580,24 @@ Image read_positions(const fs::path& path) {
                    "ten rows.");
 }
 
+GranuleName name_of(const SyntheticGranuleOptions& options) {
+  GranuleName name;
+  name.platform = options.platform;
+  name.year = options.year;
+  name.day_of_year = options.day_of_year;
+  name.hour = options.hour;
+  name.minute = options.minute;
+  return name;
+}
+
+std::string product_of(Platform platform, const std::string& product) {
+  return (platform == Platform::kTerra ? "MOD" : "MYD") + product;
+}
+
+std::string file_name_of(const GranuleName& name) {
+  return fmt::format("{}.{}.061.synthetic.hdf", name.product, name.time_text());
+}
+
 }  // namespace
 
 SyntheticGranule write_synthetic_granule(const fs::path& folder,
@@ -592,12 +611,7 @@ SyntheticGranule write_synthetic_granule(const fs::path& folder,
     throw UsageError(fmt::format("synthetic granule: {} positions for {} pixels.",
                                  options.positions.size() / 2, pixels));
   }
-  GranuleName name;
-  name.platform = options.platform;
-  name.year = options.year;
-  name.day_of_year = options.day_of_year;
-  name.hour = options.hour;
-  name.minute = options.minute;
+  GranuleName name = name_of(options);
   const double start = name.start();
   const Swath swath = make_swath(options, start);
   SyntheticGranule granule;
@@ -607,10 +621,9 @@ SyntheticGranule write_synthetic_granule(const fs::path& folder,
   for (const ScenePixel& pixel : swath.pixels) {
     granule.regimes.push_back(pixel.is_cloudy() ? static_cast<uint8_t>(pixel.regime) : uint8_t{0});
   }
-  const char* prefix = options.platform == Platform::kTerra ? "MOD" : "MYD";
   const auto path_of = [&](const std::string& product) {
-    name.product = prefix + product;
-    return folder / fmt::format("{}.{}.061.synthetic.hdf", name.product, name.time_text());
+    name.product = product_of(options.platform, product);
+    return folder / file_name_of(name);
   };
   granule.level_1b = path_of("021KM");
   write_level_1b(granule.level_1b, options, name, swath, start);
@@ -675,7 +688,7 @@ Json write_synthetic_granules(const SyntheticSetOptions& options) {
   constexpr int64_t kOfADay = 6;
   constexpr double kFirstDegrees = -52;
   constexpr double kStepDegrees = 18.2;  // of an orbit in five minutes
-  Json files = Json::array();
+  std::vector<SyntheticGranuleOptions> granules;
   for (const Platform platform : {Platform::kTerra, Platform::kAqua}) {
     if (options.platform == (platform == Platform::kTerra ? "aqua" : "terra")) continue;
     for (int64_t i = 0; i < options.granules; ++i) {
@@ -697,8 +710,31 @@ Json write_synthetic_granules(const SyntheticSetOptions& options) {
       granule.has_faults = options.faults;
       granule.seed = static_cast<uint64_t>(options.seed * 100000 + 2 * i) +
                      (platform == Platform::kAqua ? 1 : 0);
-      files.push_back(write_synthetic_granule(folder, granule).level_1b.string());
+      granules.push_back(std::move(granule));
     }
+  }
+
+  // HDF4 compresses in one thread of a process.
+  WorkerPlan plan;
+  plan.name = "synthesize";
+  plan.task_name = "granule";
+  plan.tasks = plan.items = std::ssize(granules);
+  plan.processes = std::min<int64_t>(thread_count(0), plan.tasks);
+  plan.make_task = [&] {
+    return [&](int64_t task, ItemLog&) {
+      write_synthetic_granule(folder, granules[static_cast<size_t>(task)]);
+    };
+  };
+  plan.name_of_item = [&](int64_t item) {
+    return name_of(granules[static_cast<size_t>(item)]).time_text();
+  };
+  run_in_processes(plan);
+
+  Json files = Json::array();
+  for (const SyntheticGranuleOptions& granule : granules) {
+    GranuleName name = name_of(granule);
+    name.product = product_of(granule.platform, "021KM");
+    files.push_back((folder / file_name_of(name)).string());
   }
   return {{"output", options.output},
           {"granules", files.size()},
