@@ -82,6 +82,7 @@ Outcome run_finetune(const CommandSyntax& syntax, const Words& words) {
   options.train.skipped = std::make_shared<data::SkippedList>(directory / "skipped.txt");
   outcome.json = eval::run_finetune(inputs, options.train);
   outcome.json["skipped_samples"] = options.train.skipped->size();
+  if (!sets.derived.empty()) outcome.json["derived"] = sets.derived;
   models::ExportOptions card;
   card.metadata = card_metadata(trained);
   card.metadata["classes"] = Json(sets.train->class_names()).dump();

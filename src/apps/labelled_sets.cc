@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "data/clouds/label_chips.h"
 #include "data/split.h"
 #include "eval/probe.h"
 
@@ -17,6 +18,12 @@ namespace {
 std::shared_ptr<const data::Dataset> open_list(data::DatasetOptions options, const fs::path& list) {
   options.list = list.string();
   return data::open_dataset(options);
+}
+
+// What `swath data label` wrote beside a list.
+std::string derived_labels(const fs::path& list) {
+  const fs::path labels = list.parent_path() / data::clouds::kLabelsFile;
+  return fs::exists(labels) ? Json::parse(read_file(labels)).value("derived", "") : "";
 }
 
 // The lists of one repeat, named by split.json.
@@ -95,6 +102,8 @@ LabelledSets open_labelled_sets(const LabelledOptions& options, int64_t repeat,
   } else if (!options.train_list.empty()) {
     sets.train = open_list(options.data, options.train_list);
     sets.test = open_list(options.data, options.test_list);
+    sets.derived = derived_labels(options.train_list);
+    if (sets.derived.empty()) sets.derived = derived_labels(options.test_list);
   } else {
     fs::path lists = options.split;
     if (options.split.empty()) {

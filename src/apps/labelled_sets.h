@@ -13,6 +13,8 @@ namespace swath::apps {
 struct LabelledSets {
   std::shared_ptr<const data::Dataset> train;
   std::shared_ptr<const data::Dataset> test;  // labels counted in train's classes
+  // How `swath data label` says that the lists' labels were derived; empty: they were not.
+  std::string derived;
 };
 
 // How a user names them; part of each command that learns from labels.

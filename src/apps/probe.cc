@@ -67,6 +67,7 @@ Json probe(const std::string& path, const ProbeCommandOptions& options, const fs
   check_repeats(labelled, options.repeats);
 
   std::vector<Json> reports;
+  std::string derived;
   for (int64_t repeat = 0; repeat < options.repeats; ++repeat) {
     const LabelledSets sets = open_labelled_sets(labelled, repeat, directory);
     check_bands_of(trained, *sets.train);
@@ -81,11 +82,13 @@ Json probe(const std::string& path, const ProbeCommandOptions& options, const fs
     inputs.device = select_device(options.run.device);
     inputs.seed = static_cast<uint64_t>(options.run.seed + repeat);
     reports.push_back(eval::run_probe(inputs, method));
+    derived = sets.derived;
   }
   Json result = eval::merge_repeats(reports);
   result["checkpoint"] = trained.origin;
   result["image_size"] = size;
   result["dataset"] = options.sets.data.root;
+  if (!derived.empty()) result["derived"] = derived;
   result["skipped_samples"] = method.features.skipped->size();
   result["output"] = directory.string();
   write_file_atomically(directory / "probe.json", result.dump(1));

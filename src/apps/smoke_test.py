@@ -661,6 +661,7 @@ def check_weights_of_clouds(folder, trained, root, test_images):
             if score in ("top1", "top5", "balanced_accuracy"):
                 assert math.isclose(rows[method][score], value, abs_tol=1e-9), (method, score, value)
     assert rows["probe"]["confusion"] != rows["untrained"]["confusion"], rows["probe"]
+    assert probed["derived"] == clouds["derived"] != "", probed
     assert rows["finetune"]["history"][0]["lr"] == rows["scratch"]["history"][0]["lr"] == 0
     assert rows["finetune"]["history"][0]["train_loss"] != \
         rows["scratch"]["history"][0]["train_loss"], rows["scratch"]

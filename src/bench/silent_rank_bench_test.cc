@@ -123,7 +123,7 @@ TEST(SilentRankBench, TheMemoryTableIsWhatOneProcessHolds) {
     options.precision = "fp32";
     const int64_t start = memory_stats(c10::kCPU).allocated_bytes;
     const auto held = [&] { return memory_stats(c10::kCPU).allocated_bytes - start; };
-    const Batch batch = random_batch(options, spec_of(options), c10::kCPU);
+    Batch batch = random_batch(options, spec_of(options), c10::kCPU);
     const int64_t of_batch = held();
     Subject subject(options, c10::kCPU);
     const int64_t before_the_step = held();

@@ -298,7 +298,8 @@ class Comparison {
   Json table() const {
     std::map<std::tuple<size_t, double>, std::vector<const Json*>> cells;
     for (const Json& row : rows_) {
-      const auto method = std::find(kMethods.begin(), kMethods.end(), row["method"]);
+      const auto method =
+          std::find(kMethods.begin(), kMethods.end(), row["method"].get<std::string>());
       cells[{static_cast<size_t>(method - kMethods.begin()), row["fraction"].get<double>()}]
           .push_back(&row);
     }

@@ -280,7 +280,7 @@ TEST(Simmim, DropPathLeavesTheFirstBlockAlone) {
   EXPECT_TRUE(at::equal(scales[0], at::ones({4000, 1, 1})));
   EXPECT_TRUE(at::equal(scales[1], at::ones({4000, 1, 1})));
   for (size_t i = 2; i < scales.size(); ++i) {
-    const double rate = 0.2 * static_cast<double>(i / 2);
+    const double rate = 0.2 * std::floor(static_cast<double>(i) / 2);
     const at::Tensor stays = scales[i] > 0;
     EXPECT_NEAR(stays.to(at::kFloat).mean().item<double>(), 1 - rate, 0.04) << i;
     EXPECT_TRUE(at::allclose(scales[i], stays.to(at::kFloat) / (1 - rate))) << i;

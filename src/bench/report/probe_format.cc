@@ -175,7 +175,9 @@ Json pixels_of(const Json& report) {
 }
 
 Json normalize_one(const Json& report) {
-  Json result = {{"dataset", dataset_name(text_of(report, "dataset"))}};
+  std::string dataset = dataset_name(text_of(report, "dataset"));
+  if (!text_of(report, "derived").empty()) dataset += ", derived labels";
+  Json result = {{"dataset", dataset}};
   for (const char* key : {"classes", "train_images", "test_images"}) {
     if (report.contains(key)) result[key] = report[key];
   }
@@ -299,6 +301,7 @@ Json normalized_probe(const Json& report) {
     if (!seed.is_object()) continue;
     Json complete = seed;
     complete["dataset"] = text_of(report, "dataset");
+    complete["derived"] = text_of(report, "derived");
     repeats.push_back(normalize_one(complete));
   }
   return repeats.size() > 1 ? merge_repeats(repeats) : normalize_one(report);

@@ -92,6 +92,17 @@ TEST(ProbeFormat, ReportOfProbeIsRead) {
   EXPECT_EQ(probe["pixels"]["iou"][0]["iou"], 0.5);
 }
 
+TEST(ProbeFormat, DerivedLabelsAreNamedWithTheirData) {
+  Json report = probe_report(0.8);
+  EXPECT_EQ(normalized_probe(report)["dataset"], "chips");
+  report["derived"] = "cloud phase of MOD06";
+  EXPECT_EQ(normalized_probe(report)["dataset"], "chips, derived labels");
+  const Json repeats = {{"dataset", "/data/chips"},
+                        {"derived", "cloud phase of MOD06"},
+                        {"seeds", {probe_report(0.7), probe_report(0.9)}}};
+  EXPECT_EQ(normalized_probe(repeats)["dataset"], "chips, derived labels");
+}
+
 TEST(ProbeFormat, RepeatsAreAveragedAndCountsAdded) {
   Json report = probe_report(0.8);
   report["seeds"] = {probe_report(0.78), probe_report(0.82)};

@@ -110,7 +110,8 @@ TEST(LabelChips, FractionsAreNestedAndStratified) {
     if (list.value("fraction", 0.0) == 0.1) {
       EXPECT_EQ(list["per_class"][2], 6) << list;
     }
-    EXPECT_EQ(sha256_hex(read_file(lists / list["file"].get<std::string>())), list["sha256"]);
+    EXPECT_EQ(sha256_hex(read_file(lists / list["file"].get<std::string>())),
+              list["sha256"].get<std::string>());
   }
 }
 

@@ -177,7 +177,7 @@ TEST(ProductLabels, FilesThatCannotBeUsedAreCountedWithTheirChips) {
     const std::string file = mod06[25].filename().string();
     Hdf4Writer writer(mod06[25]);
     writer.add_array("Cloud_Mask_1km", NumberType::kInt8, {40, 200}, {"rows", "columns"},
-                     std::vector<int8_t>(40 * 200, 1), 0);
+                     std::vector<int8_t>(8000, 1), 0);
     writer.add_text("", "CoreMetadata.0",
                     core_metadata(parse_granule_name(file).value(), file, /*is_day=*/true));
   }
