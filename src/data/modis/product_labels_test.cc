@@ -27,6 +27,24 @@ using test::TemporaryDirectory;
 
 constexpr int64_t kSize = 20;
 
+// Cuts the granules in "granules" into "chips"; returns the options that label those.
+ProductLabelOptions cut_chips(const TemporaryDirectory& root) {
+  ChipJobOptions chips;
+  chips.root = (root / "granules").string();
+  chips.output = (root / "chips").string();
+  chips.chips.size = kSize;
+  chips.chips.invalid = "clamp";
+  chips.processes = 1;
+  chips.quick_looks = false;
+  make_chips(chips, LaunchEnvironment());
+  ProductLabelOptions options;
+  options.data.root = chips.output;
+  options.products = chips.root;
+  options.field = kRegimeField;
+  options.output = (root / "labels").string();
+  return options;
+}
+
 // A granule, its chips and the options that label them.
 struct Fixture {
   Fixture() {
@@ -35,18 +53,7 @@ struct Fixture {
     granule.columns = 400;
     granule.has_faults = false;
     files = write_synthetic_granule(root / "granules", granule);
-    ChipJobOptions chips;
-    chips.root = (root / "granules").string();
-    chips.output = (root / "chips").string();
-    chips.chips.size = kSize;
-    chips.chips.invalid = "clamp";
-    chips.processes = 1;
-    chips.quick_looks = false;
-    make_chips(chips, LaunchEnvironment());
-    options.data.root = chips.output;
-    options.products = chips.root;
-    options.field = kRegimeField;
-    options.output = (root / "labels").string();
+    options = cut_chips(root);
   }
 
   // Pixels of the chip at `place` that have each value of the regimes.
@@ -163,14 +170,7 @@ TEST(ProductLabels, FilesThatCannotBeUsedAreCountedWithTheirChips) {
   for (int minute = 10; minute <= 30; minute += 5) {
     mod06[minute] = write_synthetic_granule(granules, small(minute)).mod06;
   }
-  ChipJobOptions chips;
-  chips.root = granules.string();
-  chips.output = (root / "chips").string();
-  chips.chips.size = kSize;
-  chips.chips.invalid = "clamp";
-  chips.processes = 1;
-  chips.quick_looks = false;
-  make_chips(chips, LaunchEnvironment());
+  ProductLabelOptions options = cut_chips(root);
   fs::resize_file(mod06[15], 900);
   put_mod06(granules, write_synthetic_granule(root / "other", small(55)).mod06, 20);
   {
@@ -185,11 +185,6 @@ TEST(ProductLabels, FilesThatCannotBeUsedAreCountedWithTheirChips) {
   shorter.scans = 2;
   put_mod06(granules, write_synthetic_granule(root / "other", shorter).mod06, 30);
 
-  ProductLabelOptions options;
-  options.data.root = chips.output;
-  options.products = chips.root;
-  options.field = kRegimeField;
-  options.output = (root / "labels").string();
   std::map<int32_t, int64_t> chips_of;  // by the granule's start
   for (const clouds::ChipPlace& place : clouds::chip_places(*open_dataset(options.data))) {
     ++chips_of[place.granule.start];
