@@ -77,18 +77,25 @@ struct Axis {
 };
 
 // A map that one window spans is one window, without shift. A longer one must be cut evenly; the
-// sides of a mosaic (12 tokens) may take a somewhat smaller window (6) for that.
-Axis cut(int64_t tokens, int64_t window, bool may_shrink, size_t stage) {
+// sides of a mosaic (12 tokens) take the length nearest in ratio to `window` that does (6).
+Axis cut(int64_t tokens, int64_t window, bool mosaic, size_t stage) {
   if (tokens <= window) return {tokens, 0};
-  int64_t cut = window;
-  while (may_shrink && tokens % cut != 0 && 2 * cut > window) --cut;
-  if (tokens % cut != 0) {
+  if (tokens % window == 0) return {window, window / 2};
+  if (!mosaic) {
     throw UsageError(fmt::format("model: stage {} has {} tokens a side, which windows of {} do not "
                                  "fill.",
                                  stage, tokens, window),
                      "change model.swin.window, model.patch or the image size.");
   }
-  return {cut, cut / 2};
+  const auto away = [window](int64_t length) {
+    const double ratio = static_cast<double>(length) / static_cast<double>(window);
+    return std::max(ratio, 1 / ratio);
+  };
+  int64_t nearest = 1;
+  for (int64_t length = 2; length <= tokens; ++length) {
+    if (tokens % length == 0 && away(length) < away(nearest)) nearest = length;
+  }
+  return {nearest, nearest == tokens ? 0 : nearest / 2};
 }
 
 void check_divides(int64_t whole, const char* whole_name, int64_t part, const char* part_name) {

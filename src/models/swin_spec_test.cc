@@ -98,6 +98,28 @@ TEST(SwinSpec, WindowsOfTheMosaic) {
   EXPECT_EQ(mosaic(4).tile_columns(), 3);
 }
 
+// 13 bands are one row: of its 52 and 26 tokens 13 are nearest to 8.
+TEST(SwinSpec, AMosaicOfAnyNumberOfBandsIsCutEvenly) {
+  const auto mosaic = [](int64_t channels) {
+    return maps_of(dimensions("swin_v2_100m", [&](ModelOptions& o) {
+      o.patch = 8;
+      o.channels = channels;
+      o.swin.tokens = "per_band";
+    }));
+  };
+  EXPECT_EQ(mosaic(13), (std::vector<Map>{{16, 208, 8, 8, 4, 4},
+                                          {8, 104, 8, 8, 0, 4},
+                                          {4, 52, 4, 13, 0, 6},
+                                          {2, 26, 2, 13, 0, 6}}));
+  for (int64_t channels = 1; channels <= 38; ++channels) {
+    for (const Map& map : mosaic(channels)) {
+      EXPECT_EQ(map.rows % map.window_rows, 0) << channels;
+      EXPECT_EQ(map.columns % map.window_columns, 0) << channels;
+      EXPECT_LE(map.window_columns, 37) << channels;
+    }
+  }
+}
+
 TEST(SwinSpec, MasksSixtyPercentRoundedUp) {
   const SwinDimensions chips = dimensions("swin_v2_100m");
   EXPECT_EQ(chips.num_units(), 16);
