@@ -34,6 +34,12 @@ Outcome run_action(const CommandSyntax& syntax, const Words& words,
     options.data.root = expand_environment(options.data.root);
   }
   if constexpr (requires { options.labels; }) options.labels = expand_environment(options.labels);
+  if constexpr (requires { options.label_map; }) {
+    options.label_map = expand_environment(options.label_map);
+  }
+  if constexpr (requires { options.products; }) {
+    options.products = expand_environment(options.products);
+  }
   outcome.json = action(options);
   outcome.text = outcome.json.dump(2);
   return outcome;

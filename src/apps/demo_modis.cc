@@ -36,7 +36,7 @@ struct ModisDemoOptions {
     fields.add("granules", &granules, "synthetic ones").at_least(6);
     fields.add("device", &device, "where to compute").one_of({"auto", "cpu", "cuda"});
     fields.add("threads", &threads, "compute threads; 0: one per processor core").at_least(0);
-    fields.add("seed", &seed, "of everything random").at_least(0);
+    fields.add("seed", &seed, "of synthetic granules, training and evaluation").at_least(0);
   }
 };
 
@@ -84,9 +84,9 @@ Outcome run_demo_modis(const Words& words) {
   if (is_synthetic) {
     options.root = in("granules");
     // Half as long as real ones: more granules, and so more weather, in the same time.
-    step("data",
-         {"synthesize", "--platform", "terra", "--granules", std::to_string(options.granules),
-          "--scans", "103", "--deflate_level", "1", "--output", options.root});
+    step("data", {"synthesize", "--platform", "terra", "--granules",
+                  std::to_string(options.granules), "--scans", "103", "--deflate_level", "1",
+                  "--seed", std::to_string(1 + options.seed), "--output", options.root});
   }
   const Json chips = step("chips", {"--root", options.root, "--output", in("chips"), "--invalid",
                                     "clamp", "--max_view_zenith", "60", "--skip_bad", "true"});

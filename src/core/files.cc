@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -59,9 +60,14 @@ void write_file_atomically(const fs::path& path, std::string_view contents) {
   writer.publish();
 }
 
+fs::path partial_path(const fs::path& path) {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  return path.string() + fmt::format(".partial-{}-{}", getpid(), host.data());
+}
+
 AtomicFileWriter::AtomicFileWriter(fs::path path)
-    : path_(std::move(path)),
-      temporary_path_(path_.string() + fmt::format(".partial-{}", getpid())) {
+    : path_(std::move(path)), temporary_path_(partial_path(path_)) {
   if (path_.has_parent_path()) {
     std::error_code error;
     fs::create_directories(path_.parent_path(), error);

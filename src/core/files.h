@@ -17,6 +17,10 @@ std::string read_file(const std::filesystem::path& path);
 // the bytes needed and free; the old file is unharmed then.
 void write_file_atomically(const std::filesystem::path& path, std::string_view contents);
 
+// Where AtomicFileWriter writes before publish(): a name that no other process has, of this machine
+// or of another one that shares the folder.
+std::filesystem::path partial_path(const std::filesystem::path& path);
+
 // An output file written in sequence under a temporary name; publish() makes it appear. Destroyed
 // without publish(), it leaves nothing.
 class AtomicFileWriter {

@@ -47,7 +47,7 @@ TEST_F(Files, AFullDiskIsNamed) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
   // /dev/full takes no byte: the writer's temporary file is a link to it.
   const fs::path path = directory_ / "c";
-  fs::create_symlink("/dev/full", path.string() + ".partial-" + std::to_string(getpid()));
+  fs::create_symlink("/dev/full", partial_path(path));
   try {
     AtomicFileWriter writer(path);
     writer.write("x");
@@ -63,7 +63,7 @@ TEST_F(Files, AFullDiskIsMeasuredForARelativePathToo) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
   const fs::path old = fs::current_path();
   fs::current_path(directory_);
-  fs::create_symlink("/dev/full", "d.partial-" + std::to_string(getpid()));
+  fs::create_symlink("/dev/full", partial_path("d"));
   std::string message;
   try {
     AtomicFileWriter("d").write("x");

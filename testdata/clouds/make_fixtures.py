@@ -16,7 +16,8 @@ HERE = Path(__file__).resolve().parent
 PRODUCT = "MYD021KM.A2012123.1320.061.2018046032403"
 
 
-def write(name, product=PRODUCT, without=(), patches=3):
+def write(name, product=PRODUCT, without=(), label_type="i4"):
+    patches = 3
     with Dataset(HERE / name, "w", format="NETCDF4") as file:
         file.hdfname = product + ".hdf"
         file.instrument = "MODIS"
@@ -28,24 +29,25 @@ def write(name, product=PRODUCT, without=(), patches=3):
             file.createDimension(dimension, size)
         file.createVariable("labels", "i4", ("npatches",))
         if "labels_nc-42" not in without:
-            file.createVariable("labels_nc-42", "i4", ("npatches",))[:] = [7, 0, 41][:patches]
+            file.createVariable("labels_nc-42", label_type, ("npatches",))[:] = [7, 0, 41]
         if "coords" not in without:
             file.createVariable("coords", "f4", ("npatches", "coordinate"))[:] = [
-                [0, 128], [256, 0], [1792, 1152]][:patches]
+                [0, 128], [256, 0], [1792, 1152]]
         grid = file.createVariable("nc-42-label_1deg_aggregation", "f4", ("Latitude", "Longitude"),
                                    zlib=True)
         grid[:] = 9
         mean = file.createGroup("/statistics/mean")
         values = mean.createVariable("Cloud_Optical_Thickness", "f4", ("npatches",))
-        values[:] = np.ma.masked_invalid([12.5, np.nan, 3.25][:patches])
+        values[:] = np.ma.masked_invalid([12.5, np.nan, 3.25])
         deviation = file.createGroup("/statistics/std")
-        deviation.createVariable("Cloud_Optical_Thickness", "f8", ("npatches",))[:] = [1, 2, 3][
-            :patches]
+        deviation.createVariable("Cloud_Optical_Thickness", "f8", ("npatches",))[:] = [1, 2, 3]
         category = file.createGroup("/statistics/category")
-        category.createVariable("ice", "i4", ("npatches",))[:] = [100, 0, 16384][:patches]
+        ice = category.createVariable("ice", "i4", ("npatches",))
+        ice[0], ice[2] = 100, 16384  # that of the second was never set
 
 
 write(f"CMPST_{PRODUCT}.nc")
 write("no_labels.nc", without=["labels_nc-42"])
 write("no_coords.nc", without=["coords"])
 write("wrong_granule_MYD021KM.A2012123.1325.nc")  # hdfname is of 13:20
+write("float_labels.nc", label_type="f4")

@@ -42,6 +42,24 @@ std::vector<fs::path> label_files(const fs::path& path) {
   return files;
 }
 
+// Files of labels that lie in the directory. They may be replaced: throws where one of them was not
+// derived by us.
+std::vector<fs::path> replaceable_labels(const fs::path& directory) {
+  std::vector<fs::path> files;
+  if (!fs::exists(directory)) return files;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    if (!entry.is_regular_file() || !is_label_file(entry.path())) continue;
+    if (read_cloud_labels(entry.path()).derived.empty()) {
+      throw UsageError(fmt::format("labels: {} was not derived from pixels or products: it is not "
+                                   "overwritten.",
+                                   entry.path().string()),
+                       "name another --output.");
+    }
+    files.push_back(entry.path());
+  }
+  return files;
+}
+
 // One NetCDF file per granule, named as the producers do.
 int64_t write_granules(const fs::path& directory, const CloudLabels& labels) {
   std::map<Granule, CloudLabels> granules;
@@ -148,8 +166,9 @@ fs::path new_label_directory(const std::string& output, bool overwrite) {
   }
   if (fs::exists(output) && !fs::is_empty(output) && !overwrite) {
     throw UsageError(fmt::format("labels: {} is not empty.", output),
-                     "name another --output, or write into it with --overwrite.");
+                     "name another --output, or replace its labels with --overwrite.");
   }
+  replaceable_labels(output);
   return output;
 }
 
@@ -160,6 +179,8 @@ void describe_label_form(FieldTable& fields, std::string* form) {
 int64_t write_labels_with_map(const fs::path& directory, const CloudLabels& labels,
                               const std::map<int64_t, std::string>& class_names) {
   fs::create_directories(directory);
+  // Else those of other options or granules would be read together with these.
+  for (const fs::path& old : replaceable_labels(directory)) fs::remove(old);
   int64_t files = 1;
   if (labels.form == "table") {
     write_label_table(directory / "labels.csv", labels);

@@ -54,12 +54,13 @@ struct CloudLabels {
 CloudLabels read_cloud_labels(const std::filesystem::path& path,
                               const std::set<Granule>* granules = nullptr);
 
-// For commands that make labels of their own. The directory must be empty, unless it may be written
-// over; it is not made yet.
+// For commands that make labels of their own. The directory must be empty, or with `overwrite` hold
+// no labels but derived ones; it is not made or changed yet.
 std::filesystem::path new_label_directory(const std::string& output, bool overwrite);
 void describe_label_form(FieldTable& fields, std::string* form);
 // Writes labels.csv, or one NetCDF file per granule, by the labels' form, and the map of raw
-// numbers to classes. Returns the number of files of labels.
+// numbers to classes, in the place of the labels that are there. Returns the number of files of
+// labels.
 int64_t write_labels_with_map(const std::filesystem::path& directory, const CloudLabels& labels,
                               const std::map<int64_t, std::string>& class_names);
 

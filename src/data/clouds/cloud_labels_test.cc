@@ -156,6 +156,35 @@ TEST(CloudLabels, OriginsAndFormsAreNotMixed) {
   EXPECT_THROW(read_cloud_labels(empty.path()), UsageError);
 }
 
+// Labels of other options or granules must not be read together with the new ones.
+TEST(CloudLabels, NewLabelsReplaceDerivedOnesAndNoOthers) {
+  const TemporaryDirectory root;
+  const std::string folder = (root / "labels").string();
+  CloudLabels labels = label_grid({kTerra}, 1, 2, 0, 2);
+  labels.form = "table";
+  labels.derived = "of pixels";
+  EXPECT_EQ(new_label_directory(folder, false), folder);
+  write_labels_with_map(folder, labels, {{0, "a"}, {1, "b"}});
+  EXPECT_CONTAINS(message_of<UsageError>([&] { new_label_directory(folder, false); }), "not empty");
+  if (has_netcdf()) {
+    labels.form = "netcdf";
+    new_label_directory(folder, true);
+    write_labels_with_map(folder, labels, {{0, "a"}, {1, "b"}});
+    EXPECT_FALSE(std::filesystem::exists(root / "labels/labels.csv"));
+    EXPECT_EQ(read_cloud_labels(folder).size(), labels.size());
+    labels = label_grid({kAqua}, 1, 2, 0, 2);
+    labels.derived = "of pixels";
+  }
+  labels.form = "table";
+  write_labels_with_map(folder, labels, {{0, "a"}, {1, "b"}});
+  EXPECT_EQ(read_cloud_labels(folder).size(), labels.size());
+  labels.derived = "";
+  write_label_table(root / "labels/mine.csv", labels);
+  EXPECT_CONTAINS(message_of<UsageError>([&] { new_label_directory(folder, true); }),
+                  "mine.csv was not derived");
+  EXPECT_TRUE(std::filesystem::exists(root / "labels/labels.csv"));
+}
+
 TEST(CloudLabels, PropertiesOfDifferentFilesAreAligned) {
   CloudLabels a = label_grid({kTerra}, 1, 2, 1, 4);
   a.form = "table";
@@ -213,6 +242,8 @@ TEST(CloudLabelsNetcdf, FilesInTheProducersLayoutAreRead) {
   EXPECT_EQ(labels.properties_of(0)[0], 12.5);
   EXPECT_TRUE(std::isnan(labels.properties_of(1)[0]));
   EXPECT_EQ(labels.properties_of(2)[1], 3);
+  EXPECT_EQ(labels.properties_of(0)[2], 100);
+  EXPECT_TRUE(std::isnan(labels.properties_of(1)[2]));
   EXPECT_EQ(labels.properties_of(2)[2], 16384);
 }
 
@@ -224,6 +255,7 @@ TEST(CloudLabelsNetcdf, BadFilesAreNamed) {
   };
   EXPECT_CONTAINS(message(fixtures / "no_labels.nc"),
                   "no_labels.nc has no variable `labels_nc-42`");
+  EXPECT_CONTAINS(message(fixtures / "float_labels.nc"), "`labels_nc-42` that is no integer");
   EXPECT_CONTAINS(message(fixtures / "no_coords.nc"), "no_coords.nc has no variable `coords`");
   EXPECT_CONTAINS(message(fixtures / "wrong_granule_MYD021KM.A2012123.1325.nc"),
                   "is of Aqua A2012123.1325 by its name and of Aqua A2012123.1320");

@@ -104,6 +104,39 @@ int find_variable(const NetcdfFile& file, const char* name) {
   return variable;
 }
 
+// What stands for "no value" in a variable; single bytes have none to spare.
+std::optional<double> fill_of(int group, int variable) {
+  int has_no_fill = 0;
+  if (nc_inq_var_fill(group, variable, &has_no_fill, nullptr) != NC_NOERR || has_no_fill != 0) {
+    return std::nullopt;
+  }
+  double given = 0;
+  if (nc_get_att_double(group, variable, "_FillValue", &given) == NC_NOERR) return given;
+  nc_type type = NC_NAT;
+  nc_inq_vartype(group, variable, &type);
+  switch (type) {
+    case NC_SHORT:
+      return NC_FILL_SHORT;
+    case NC_USHORT:
+      return NC_FILL_USHORT;
+    case NC_INT:
+      return NC_FILL_INT;
+    case NC_UINT:
+      return NC_FILL_UINT;
+    case NC_INT64:
+      return static_cast<double>(NC_FILL_INT64);
+    case NC_UINT64:
+      return static_cast<double>(NC_FILL_UINT64);
+    case NC_FLOAT:
+      return NC_FILL_FLOAT;
+    case NC_DOUBLE:
+      return NC_FILL_DOUBLE;
+    default:
+      return std::nullopt;
+  }
+}
+
+// NaN where there is no value.
 std::vector<double> read_numbers(const NetcdfFile& file, int group, int variable,
                                  const std::string& name) {
   size_t count = 1;
@@ -113,24 +146,25 @@ std::vector<double> read_numbers(const NetcdfFile& file, int group, int variable
     file.check(nc_get_var_double(group, variable, values.data()),
                fmt::format("has a `{}` that cannot be read", name));
   }
-  double fill = 0;
-  int has_no_fill = 0;
-  nc_type type = NC_NAT;
-  nc_inq_vartype(group, variable, &type);
-  const bool has_fill = (type == NC_FLOAT || type == NC_DOUBLE) &&
-                        nc_inq_var_fill(group, variable, &has_no_fill, nullptr) == NC_NOERR &&
-                        has_no_fill == 0;
-  if (has_fill) {
-    float of_float = 0;
-    if (type == NC_FLOAT) {
-      nc_inq_var_fill(group, variable, &has_no_fill, &of_float);
-      fill = of_float;
-    } else {
-      nc_inq_var_fill(group, variable, &has_no_fill, &fill);
-    }
-    std::replace(values.begin(), values.end(), fill, std::numeric_limits<double>::quiet_NaN());
+  if (const auto fill = fill_of(group, variable)) {
+    std::replace(values.begin(), values.end(), *fill, std::numeric_limits<double>::quiet_NaN());
   }
   return values;
+}
+
+// Patches without a label have the variable's fill value, which no label map names.
+std::vector<int64_t> read_labels(const NetcdfFile& file, int variable, size_t patches) {
+  nc_type type = NC_NAT;
+  nc_inq_vartype(file.id(), variable, &type);
+  if (type == NC_FLOAT || type == NC_DOUBLE || type == NC_CHAR || type == NC_STRING) {
+    file.fail(fmt::format("has a `{}` that is no integer", kLabels));
+  }
+  std::vector<long long> values(patches);
+  if (patches > 0) {
+    file.check(nc_get_var_longlong(file.id(), variable, values.data()),
+               fmt::format("has a `{}` that cannot be read", kLabels));
+  }
+  return {values.begin(), values.end()};
 }
 
 std::optional<int> find_group(int file, const char* path) {
@@ -227,9 +261,9 @@ CloudLabels read_label_netcdf(const fs::path& path, const std::set<Granule>* gra
   if (shape_of(file.id(), coordinate_variable) != std::vector<size_t>{patches, 2}) {
     file.fail(fmt::format("has {} labels, and a `coords` that is not {} x 2", patches, patches));
   }
-  const std::vector<double> raw = read_numbers(file, file.id(), label_variable, kLabels);
+  const std::vector<int64_t> raw = read_labels(file, label_variable, patches);
   if (granules != nullptr && !granules->contains(granule)) {
-    for (const double value : raw) labels.others.add(granule, static_cast<int64_t>(value));
+    for (const int64_t value : raw) labels.others.add(granule, value);
     return labels;
   }
   const std::vector<double> pixels = read_numbers(file, file.id(), coordinate_variable, "coords");
@@ -244,7 +278,7 @@ CloudLabels read_label_netcdf(const fs::path& path, const std::set<Granule>* gra
     place.row = static_cast<int32_t>(std::lround(row));
     place.column = static_cast<int32_t>(std::lround(column));
     labels.places.push_back(place);
-    labels.raw.push_back(static_cast<int64_t>(raw[i]));
+    labels.raw.push_back(raw[i]);
   }
   PropertyReader properties(file, patches);
   properties.read("/statistics/mean", [](const std::string& name) { return name + "_mean"; });

@@ -10,6 +10,7 @@
 #include <new>
 #include <optional>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 #include "core/clock.h"
@@ -123,6 +124,17 @@ bool may_improve(const Json& note) {
   return false;
 }
 
+// Without skip_bad a granule that an earlier run left out ends this one.
+void refuse_bad(const Json& note) {
+  for (const Json& granule : note.at("granules")) {
+    const GranuleReport report = GranuleReport::from_json(granule);
+    if (report.problem.empty()) continue;
+    throw BadGranule(report.problem, report.message,
+                     "an earlier run left it out: do the same with --skip_bad, or begin anew "
+                     "without it.");
+  }
+}
+
 RecordLayout layout_of(const ChipJobOptions& options, const ChipFields& fields) {
   RecordLayout layout;
   layout.encoding = options.encoding == "lz4" ? RecordEncoding::kLz4 : RecordEncoding::kRaw;
@@ -158,6 +170,14 @@ GranuleReport cut_granule(const Job& job, int64_t index, int ended_by, ChipCutte
                                  files.level_1b.string(), ended_by, strsignal(ended_by));
     return report;
   }
+  const auto no_memory = [&] {
+    report.problem = "unreadable";
+    report.message = fmt::format("chips: no memory for {}.", files.level_1b.string());
+    if (job.options.skip_bad) return;
+    throw Error(report.message,
+                "give it more memory or fewer --processes; a damaged file may also ask for sizes "
+                "that it does not have: --skip_bad leaves it out.");
+  };
   try {
     report = cutter.cut(files, take);
     if (job.options.quick_looks) write_quick_look(job, cutter, report);
@@ -166,14 +186,9 @@ GranuleReport cut_granule(const Job& job, int64_t index, int ended_by, ChipCutte
     report.problem = error.reason();
     report.message = error.message();
   } catch (const std::bad_alloc&) {
-    const std::string message = fmt::format("chips: no memory for {}.", files.level_1b.string());
-    if (!job.options.skip_bad) {
-      throw Error(message,
-                  "give it more memory or fewer --processes; a damaged file may also ask for sizes "
-                  "that it does not have: --skip_bad leaves it out.");
-    }
-    report.problem = "unreadable";
-    report.message = message;
+    no_memory();
+  } catch (const std::length_error&) {
+    no_memory();
   }
   return report;
 }
@@ -202,6 +217,7 @@ void make_group(const Job& job, int64_t group, ChipCutter& cutter, ItemLog& log)
   Json note = {{"fingerprint", job.group_fingerprints[static_cast<size_t>(group)]},
                {"granules", granules},
                {"records", writer ? writer->size() : 0}};
+  fs::remove(job.places.output / kManifestName);  // it is of the shard as it was
   if (writer) {
     writer->finish();
     note["bytes"] = fs::file_size(job.places.shard(group));
@@ -245,16 +261,22 @@ void prepare_output(const Job& job, const LaunchEnvironment& environment) {
                                           "\n");
 }
 
-// What killed processes of this rank were writing.
+// What killed processes were writing: of this rank's groups, and of everything where it is alone.
 void remove_leftovers(const Job& job, const LaunchEnvironment& environment) {
-  for (const fs::path& folder : {job.places.output, job.places.notes()}) {
+  for (const fs::path& folder :
+       {job.places.output, job.places.notes(), job.places.output / kQuickLookFolder}) {
+    if (!fs::exists(folder)) continue;
     std::vector<fs::path> partial;
     for (const auto& entry : fs::directory_iterator(folder)) {
-      if (entry.path().string().find(".partial") != std::string::npos) {
+      if (entry.path().filename().string().find(".partial") != std::string::npos) {
         partial.push_back(entry.path());
       }
     }
     if (partial.empty()) continue;
+    if (environment.world_size == 1) {
+      for (const fs::path& path : partial) fs::remove(path);
+      continue;
+    }
     for (int64_t group = environment.rank; group < job.groups(); group += environment.world_size) {
       const std::string prefix = job.places.shard(group).stem().string() + ".";
       for (const fs::path& path : partial) {
@@ -483,19 +505,21 @@ Json make_chips(const ChipJobOptions& options, const LaunchEnvironment& environm
 
   remove_leftovers(job, environment);
   std::vector<int64_t> groups;
-  int64_t resumed = 0;
+  std::vector<Json> kept;
   for (int64_t group = environment.rank; group < job.groups(); group += environment.world_size) {
-    // Ranks would not know of each other's second try: it is for one process.
     const auto note = read_note(job, group);
-    if (note && (environment.world_size > 1 || !may_improve(*note))) {
-      ++resumed;
-    } else {
+    if (!note) {
+      fs::remove(job.places.output / kManifestName);  // it is of other granules
       groups.push_back(group);
+    } else if (environment.world_size == 1 && may_improve(*note)) {
+      // Ranks would not know of each other's second try: it is for one process.
+      groups.push_back(group);
+    } else {
+      kept.push_back(*note);
     }
   }
+  if (!options.skip_bad) std::ranges::for_each(kept, refuse_bad);
   if (!groups.empty()) {
-    // It is of shards that are about to change.
-    fs::remove(job.places.output / kManifestName);
     WorkerPlan plan;
     plan.name = "chips";
     plan.task_name = "shard";
@@ -503,6 +527,7 @@ Json make_chips(const ChipJobOptions& options, const LaunchEnvironment& environm
     plan.items = static_cast<int64_t>(job.granules.size());
     plan.processes = std::min(thread_count(options.processes), plan.tasks);
     plan.goes_on_after_crash = options.skip_bad;
+    plan.crash_hint = "download the file again, or leave it out with --skip_bad.";
     plan.make_task = [&] {
       const auto cutter = std::make_shared<ChipCutter>(options.chips);
       return [&, cutter](int64_t task, ItemLog& log) {
@@ -517,7 +542,7 @@ Json make_chips(const ChipJobOptions& options, const LaunchEnvironment& environm
   }
   if (environment.rank != 0) return {};
   const std::vector<Json> notes = wait_for_notes(job, environment);
-  return finish(job, notes, resumed, seconds_since(begin));
+  return finish(job, notes, std::ssize(kept), seconds_since(begin));
 }
 
 }  // namespace swath::data::modis

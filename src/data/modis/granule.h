@@ -90,7 +90,7 @@ class Granule {
   const std::filesystem::path& path() const { return file_.path(); }
   const Hdf4File& file() const { return file_; }
   Platform platform() const { return name_.platform; }
-  // By the file's name where it has one of the product's form, else by its metadata.
+  // By its metadata, else by the file's name; where both say when it was taken, they agree.
   const GranuleName& name() const { return name_; }
   int64_t rows() const { return rows_; }
   int64_t columns() const { return columns_; }

@@ -172,8 +172,8 @@ class Table {
     *type = *known;
     *order = VFfieldorder(table_, index);
     *records = VSelts(table_);
+    if (*records <= 0 || *order <= 0) return false;
     bytes->resize(static_cast<size_t>(*records * *order * number_bytes(*type)));
-    if (*records <= 0) return false;
     if (VSsetfields(table_, column.c_str()) == FAIL) return false;
     return VSread(table_, reinterpret_cast<uint8*>(bytes->data()), static_cast<int32>(*records),
                   FULL_INTERLACE) == *records;

@@ -85,6 +85,16 @@ Hdf4Writer::~Hdf4Writer() {
   Hclose(objects_);
 }
 
+void Hdf4Writer::close() {
+  const std::lock_guard lock(hdf4_mutex());
+  const int32 file = std::exchange(file_, FAIL);
+  const int32 objects = std::exchange(objects_, FAIL);
+  if (file != FAIL && SDend(file) == FAIL) fail("cannot be completed");
+  if (objects == FAIL) return;
+  const bool is_ended = Vend(objects) != FAIL;
+  if (Hclose(objects) == FAIL || !is_ended) fail("cannot be completed");
+}
+
 void Hdf4Writer::fail(const std::string& what) const {
   throw Error(fmt::format("{}: {}.", path_.string(), what),
               "look at the free space and the permissions of the folder.");
@@ -121,7 +131,8 @@ void Hdf4Writer::add_array_bytes(const std::string& name, NumberType type,
     fail(fmt::format("cannot take the values of `{}`", name));
   }
   references_.emplace_back(name, SDidtoref(array));
-  SDendaccess(array);
+  // What is compressed is written here.
+  if (SDendaccess(array) == FAIL) fail(fmt::format("cannot take the values of `{}`", name));
 }
 
 void Hdf4Writer::add_text(const std::string& array, const std::string& name,

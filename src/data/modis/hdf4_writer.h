@@ -16,7 +16,7 @@ class Hdf4Writer {
   // Throws Error naming the file, here and below, when the library refuses. The file has its name
   // from the start: who needs it complete or absent writes beside it and renames.
   explicit Hdf4Writer(const std::filesystem::path& path);
-  ~Hdf4Writer();
+  ~Hdf4Writer();  // of a writer without close(): what is in the file then is not known
   Hdf4Writer(const Hdf4Writer&) = delete;
   Hdf4Writer& operator=(const Hdf4Writer&) = delete;
 
@@ -48,6 +48,8 @@ class Hdf4Writer {
   };
   void add_group(const std::string& name, const std::string& kind, const std::vector<Part>& parts,
                  const std::string& kind_of_parts);
+  // Writes what the library still holds. Nothing may follow.
+  void close();
 
  private:
   void add_array_bytes(const std::string& name, NumberType type, const std::vector<int64_t>& shape,

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <filesystem>
@@ -28,10 +29,13 @@ namespace {
 
 constexpr size_t kMostListed = 100;
 
+// AICCA leaves out what is thicker before it takes means and deviations.
+constexpr const char* kThickness = "Cloud_Optical_Thickness";
+constexpr double kLargestThickness = 100;
+
 // Written at 1 km in MOD06_L2 files, collection 6 on [MOD06 file specification].
 constexpr std::array<const char*, 4> kProperties = {
-    "Cloud_Optical_Thickness", "Cloud_Effective_Radius", "cloud_top_pressure_1km",
-    "cloud_top_temperature_1km"};
+    kThickness, "Cloud_Effective_Radius", "cloud_top_pressure_1km", "cloud_top_temperature_1km"};
 
 // A field of one value per pixel, in its physical units; NaN where there is none.
 struct PixelField {
@@ -163,6 +167,11 @@ struct Product {
     field = read_field(file, field_name);
     for (const char* name : kProperties) {
       if (file.has_array(name)) properties.emplace(name, read_field(file, name));
+    }
+    if (const auto thickness = properties.find(kThickness); thickness != properties.end()) {
+      std::ranges::replace_if(
+          thickness->second.values, [](double value) { return value > kLargestThickness; },
+          kNoValue);
     }
   }
 };

@@ -42,8 +42,7 @@ TEST(RealSwath, PositionsComeBackExactlyAndInterpolated) {
   ASSERT_EQ(image.width, 1354);
 
   SyntheticGranuleOptions options;
-  const float* values = image.as<float>();
-  options.positions.assign(values, values + 2 * image.height * image.width);
+  options.positions = {image.as<float>(), static_cast<size_t>(2 * image.height * image.width)};
   options.has_faults = false;
   options.with_mod06 = false;
   options.with_mod03 = true;
@@ -56,7 +55,7 @@ TEST(RealSwath, PositionsComeBackExactlyAndInterpolated) {
   std::vector<double> distances;
   for (int64_t row = 0; row < granule.rows(); row += 3) {
     for (int64_t column = 0; column < granule.columns(); column += 7) {
-      const float* position = values + 2 * (row * granule.columns() + column);
+      const float* position = options.positions.data() + 2 * (row * granule.columns() + column);
       ASSERT_EQ(static_cast<float>(exact.at(row, column)->latitude), position[0]);
       ASSERT_EQ(static_cast<float>(exact.at(row, column)->longitude), position[1]);
       distances.push_back(

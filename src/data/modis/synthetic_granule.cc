@@ -49,7 +49,7 @@ Swath make_swath(const SyntheticGranuleOptions& options, double start) {
   swath.geometry.resize(size);
   const SyntheticScene scene(options.seed);
   const SyntheticOrbit orbit(start, options.is_day, options.orbit_degrees);
-  parallel_for(swath.rows, 0, [&](int64_t row) {
+  parallel_for(swath.rows, options.threads, [&](int64_t row) {
     for (int64_t column = 0; column < swath.columns; ++column) {
       const auto place = static_cast<size_t>(row * swath.columns + column);
       if (is_invented) swath.geometry[place] = orbit.at(row, column, swath.columns);
@@ -89,7 +89,7 @@ std::vector<uint16_t> counts_of(const SyntheticGranuleOptions& options, const Sw
   const std::string& band = array.bands[plane];
   const auto planck = planck_inverse(options.platform, band);
   const double wavelength = array.wavelengths[plane];
-  parallel_for(swath.rows, 0, [&](int64_t row) {
+  parallel_for(swath.rows, options.threads, [&](int64_t row) {
     for (int64_t column = 0; column < swath.columns; ++column) {
       const auto place = static_cast<size_t>(row * swath.columns + column);
       const PixelGeometry& geometry = swath.geometry[place];
@@ -395,6 +395,7 @@ void write_complete(const fs::path& path, const std::function<void(Hdf4Writer&)>
   {
     Hdf4Writer writer(partial);
     fill(writer);
+    writer.close();
   }
   fs::rename(partial, path);
 }
@@ -657,10 +658,13 @@ SyntheticGranule write_synthetic_granule(const fs::path& folder,
   return granule;
 }
 
+constexpr int64_t kOfADay = 6;
+constexpr int64_t kMostGranules = 365 * kOfADay;  // of one year
+
 void SyntheticSetOptions::describe(FieldTable& fields) {
   fields.add("output", &output, "folder of the granules");
   fields.add("platform", &platform, "whose granules").one_of({"terra", "aqua", "both"});
-  fields.add("granules", &granules, "of each platform").at_least(1);
+  fields.add("granules", &granules, "of each platform").at_least(1).at_most(kMostGranules);
   fields.add("scans", &scans, "of ten rows each; whole granules have 203").at_least(1);
   fields.add("columns", &columns, "of pixels; whole granules have 1354").at_least(10);
   fields.add("positions", &positions,
@@ -672,6 +676,7 @@ void SyntheticSetOptions::describe(FieldTable& fields) {
   fields.add("deflate_level", &deflate_level, "compression; 0: none").at_least(0).at_most(9);
   fields.add("seed", &seed, "of what is invented").at_least(0);
   fields.add("faults", &faults, "missing scans and dead detectors, as real files have them");
+  fields.add("processes", &processes, "that write at once; 0: one per core").at_least(0);
 }
 
 Json write_synthetic_granules(const SyntheticSetOptions& options) {
@@ -685,7 +690,6 @@ Json write_synthetic_granules(const SyntheticSetOptions& options) {
   }
   Image positions;
   if (!options.positions.empty()) positions = read_positions(options.positions);
-  constexpr int64_t kOfADay = 6;
   constexpr double kFirstDegrees = -52;
   constexpr double kStepDegrees = 18.2;  // of an orbit in five minutes
   std::vector<SyntheticGranuleOptions> granules;
@@ -703,8 +707,8 @@ Json write_synthetic_granules(const SyntheticSetOptions& options) {
       if (!options.positions.empty()) {
         granule.scans = positions.height / kRowsPerScan;
         granule.columns = positions.width;
-        const float* values = positions.as<float>();
-        granule.positions.assign(values, values + 2 * positions.height * positions.width);
+        granule.positions = {positions.as<float>(),
+                             static_cast<size_t>(2 * positions.height * positions.width)};
       }
       granule.deflate_level = static_cast<int>(options.deflate_level);
       granule.has_faults = options.faults;
@@ -719,7 +723,9 @@ Json write_synthetic_granules(const SyntheticSetOptions& options) {
   plan.name = "synthesize";
   plan.task_name = "granule";
   plan.tasks = plan.items = std::ssize(granules);
-  plan.processes = std::min<int64_t>(thread_count(0), plan.tasks);
+  plan.processes = std::min<int64_t>(thread_count(options.processes), plan.tasks);
+  const int64_t threads = std::max<int64_t>(1, thread_count(0) / plan.processes);
+  for (SyntheticGranuleOptions& granule : granules) granule.threads = threads;
   plan.make_task = [&] {
     return [&](int64_t task, ItemLog&) {
       write_synthetic_granule(folder, granules[static_cast<size_t>(task)]);

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,17 +30,18 @@ struct SyntheticGranuleOptions {
   bool is_day = true;
   double orbit_degrees = -25;  // along the orbit from the equator: negative is north by day
   // Latitude and longitude of each pixel, scans * 10 rows of `columns`; empty: of an invented
-  // orbit.
-  std::vector<float> positions;
+  // orbit. They must outlive the writing.
+  std::span<const float> positions;
   uint64_t seed = 1;
   int deflate_level = 0;  // 0: not compressed
   // As real files have them: a scan that is missing, a piece of one, dead detectors (Terra's band
-  // 29, Aqua's bands 5 and 6). Saturation comes by itself where clouds are bright.
+  // 29, Aqua's band 6). Saturation comes by itself where clouds are bright.
   bool has_faults = true;
   std::vector<uint32_t> quality_flags;  // of the scans, from the first on; the others have none
   bool with_mod06 = true;
   bool with_mod35 = false;
   bool with_mod03 = false;
+  int64_t threads = 0;  // that compute pixels; 0: one per core
 };
 
 struct SyntheticGranule {
@@ -71,6 +73,7 @@ struct SyntheticSetOptions {
   int64_t deflate_level = 5;
   int64_t seed = 1;
   bool faults = true;
+  int64_t processes = 0;
 
   void describe(FieldTable& fields);
 };

@@ -122,7 +122,8 @@ class Workers {
       show_progress(fmt::format("{}: {} {} of {}", plan_.name, plan_.task_name,
                                 shared_->done.load(), plan_.tasks));
       for (int64_t i = 0; i < plan_.processes; ++i) look_after(i);
-      if (shared_->has_failed || interrupt_signal() != 0) end_all();
+      // Who failed says why first.
+      if (shared_->is_failure_complete || interrupt_signal() != 0) end_all();
     }
     end_progress();
     stop_if_interrupted(plan_.name);
@@ -199,9 +200,9 @@ class Workers {
     }
     const std::string where =
         item < 0 ? "" : fmt::format(" while it read {}", plan_.name_of_item(item));
-    const char* hint = is_killed ? "run the same command again: what is finished is kept. Where "
-                                   "memory ran out, ask for fewer --processes."
-                                 : "download the file again, or leave it out with --skip_bad.";
+    const std::string hint = is_killed ? "run the same command again. Where memory ran out, ask "
+                                         "for fewer --processes."
+                                       : plan_.crash_hint;
     keep_failure(shared_, "",
                  Error(fmt::format("{}: a process was ended by signal {} ({}){}.", plan_.name,
                                    signal, strsignal(signal), where),

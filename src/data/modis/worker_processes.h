@@ -30,6 +30,7 @@ struct WorkerPlan {
   // A crash on an item does not end the work: its task runs again in a new process and finds the
   // signal in the log. Else it is an error.
   bool goes_on_after_crash = false;
+  std::string crash_hint;                            // where it is one
   std::function<Task()> make_task;                   // called in each process
   std::function<std::string(int64_t)> name_of_item;  // for messages
 };
