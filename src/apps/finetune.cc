@@ -20,6 +20,7 @@ struct FinetuneCommandOptions {
   RunOptions run;
   std::string weights = "model";
   int64_t image_size = 0;
+  int64_t window = 0;
   bool from_scratch = false;
   LabelledOptions sets;
   models::ClassifierOptions classifier;
@@ -29,6 +30,8 @@ struct FinetuneCommandOptions {
     run.describe(fields);
     fields.add("weights", &weights, "which weights of the checkpoint").one_of({"model", "ema"});
     fields.add("image_size", &image_size, "pixels a side; 0: the pretraining size").at_least(0);
+    fields.add("window", &window, "of a SwinV2's attention, tokens a side; 0: as pretrained")
+        .at_least(0);
     fields.add("from_scratch", &from_scratch, "ignore the weights: the baseline");
     sets.describe(fields);
     fields.section("classifier", classifier);
@@ -62,7 +65,7 @@ Outcome run_finetune(const CommandSyntax& syntax, const Words& words) {
   check_bands_of(trained, *sets.test);
 
   // 1. A classifier around the pretrained encoder.
-  const models::ModelOptions model = model_at(trained, options.image_size);
+  const models::ModelOptions model = model_at(trained, options.image_size, options.window);
   options.classifier.num_classes = static_cast<int64_t>(sets.train->class_names().size());
   const auto seed = static_cast<uint64_t>(options.run.seed);
   const auto classifier = models::make_classifier(model, options.classifier, seed);

@@ -26,8 +26,9 @@ struct TrainedModel {
 // or "ema" (the moving average, when the run kept one). Every checksum is verified.
 TrainedModel open_trained_model(const std::string& path, const std::string& weights = "model");
 
-// The options of the model for images of `image_size` pixels (0: as trained).
-models::ModelOptions model_at(const TrainedModel& trained, int64_t image_size);
+// The options of the model for images of `image_size` pixels (0: as trained), a SwinV2 with windows
+// of `window` tokens a side (0: as trained).
+models::ModelOptions model_at(const TrainedModel& trained, int64_t image_size, int64_t window = 0);
 
 // The encoder with these weights, for images of `image_size` pixels (0: as trained). Another size
 // changes a ViT's position table as `position` says ("resample" or "recompute"), which is logged.

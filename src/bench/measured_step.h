@@ -58,6 +58,11 @@ struct Subject {
 Batch random_batch(const StepBenchOptions& options, const ModelSpec& spec, c10::Device device,
                    int64_t rank = 0);
 
+// A SwinV2 begins with blocks that do nothing: the norm behind each branch has weight 0, nothing
+// within changes the loss, and no parameter there has a gradient. Where results are compared, these
+// weights begin at 1.
+bool begins_at_one(const std::string& parameter);
+
 // Throws Error when the fused operators and the reference give different losses: of two blocks,
 // with weights in float32, as the whole model need not fit into one rank.
 void check_backends_agree(StepBenchOptions options, const Batch& batch, c10::Device device);

@@ -113,13 +113,6 @@ Json config_of(const models::SwinDimensions& d) {
 
 constexpr double kBeyondPredictions = 8;
 
-// A SwinV2 begins with blocks that do nothing: the norm behind each branch has weight 0, and no
-// parameter within has a gradient to compare. Here they begin at 1.
-bool begins_at_one(const std::string& name) {
-  return name.starts_with("layers.") &&
-         (name.ends_with(".norm1.weight") || name.ends_with(".norm2.weight"));
-}
-
 void begin_at_one(sharding::Parameters& parameters) {
   const at::NoGradGuard no_grad;
   bool is_changed = false;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -214,6 +215,48 @@ bool is_derived_table(const std::string& name) {
          name.ends_with("attn_mask") || name.ends_with(".attn.k_bias");
 }
 
+// What divides the offsets of a position bias, plus one: the window it was trained with, from
+// Microsoft's table (1, 2 w - 1, 2 w - 1, 2) of log2(8 t / divisor + 1) / 3. Rows, then columns.
+std::optional<std::pair<int64_t, int64_t>> window_of_table(const at::Tensor& table) {
+  if (table.dim() != 4 || table.size(1) < 3 || table.size(2) < 3 || table.size(3) != 2) {
+    return std::nullopt;
+  }
+  const auto window = [&](int64_t axis) -> int64_t {
+    const double largest = table[0][-1][-1][axis].item<double>();
+    const int64_t offset = (table.size(1 + axis) - 1) / 2;
+    return largest > 0
+               ? 1 + std::llround(8 * static_cast<double>(offset) / (std::exp2(3 * largest) - 1))
+               : 0;
+  };
+  const std::pair windows = {window(0), window(1)};
+  return windows.first > 1 && windows.second > 1 ? std::optional(windows) : std::nullopt;
+}
+
+// The MLP of a position bias fits any window, but its values belong to the one it was trained with.
+void check_windows(const std::string& origin, const NamedTensors& tensors,
+                   const SwinDimensions& d) {
+  bool is_other = false;
+  std::vector<int64_t> windows;  // rows and columns of each stage
+  for (size_t s = 0; s < d.stages.size(); ++s) {
+    const SwinStage& stage = d.stages[s];
+    std::pair found = {stage.pretrained_rows, stage.pretrained_columns};
+    const std::string table = fmt::format("layers.{}.blocks.0.attn.relative_coords_table", s);
+    for (const auto& [name, tensor] : tensors) {
+      if (without_prefix(name) == table) found = window_of_table(tensor).value_or(found);
+    }
+    is_other |= found != std::pair{stage.pretrained_rows, stage.pretrained_columns};
+    windows.insert(windows.end(), {found.first, found.second});
+  }
+  if (!is_other) return;
+  throw UsageError(
+      fmt::format("{}: its position bias was trained with windows other than this model's.",
+                  origin),
+      fmt::format(
+          "use --model.swin.pretrained_windows '[{}]', or the --model.swin.window and image "
+          "size of the weights.",
+          fmt::join(windows, ",")));
+}
+
 std::string swin_name(std::string name, bool is_timm, const SwinDimensions& d) {
   // The name in SimMIM's first files.
   constexpr std::string_view kOldBias = ".rpe_mlp.";
@@ -228,10 +271,17 @@ std::string timm_swin_name(const std::string& name, const SwinDimensions& d) {
   return with_merging_moved(name, 1, d);
 }
 
+// timm has no mosaic, square windows only, and divides by 0 for those of one token.
+bool fits_timm(const SwinDimensions& d) {
+  return !d.per_band && std::ranges::all_of(d.stages, [](const SwinStage& stage) {
+    return stage.pretrained_rows > 1 && stage.pretrained_rows == stage.pretrained_columns;
+  });
+}
+
 // Keywords for timm's SwinTransformerV2; the name only chooses defaults that they replace.
 std::map<std::string, std::string> architecture_metadata(const SwinDimensions& d, int64_t classes) {
   std::map<std::string, std::string> metadata = {{"format", "pt"}, {"swath_model", d.name}};
-  if (d.per_band) return metadata;
+  if (!fits_timm(d)) return metadata;
   std::vector<int64_t> depths;
   std::vector<int64_t> heads;
   std::vector<int64_t> windows;
@@ -307,6 +357,7 @@ Json load_pretrained(torch::nn::Module& module, const SwinDimensions& dimensions
 
 Json load_pretrained(torch::nn::Module& module, const SwinDimensions& d, const std::string& origin,
                      const NamedTensors& tensors) {
+  check_windows(origin, tensors, d);
   Source source = {origin, d.name, {}};
   const bool is_timm = has_timm_merging(tensors, d);
   for (const auto& entry : tensors) {

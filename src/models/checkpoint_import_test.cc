@@ -281,6 +281,24 @@ TEST_F(CheckpointImport, SwinTablesAreNotReadAndOldNamesAre) {
   EXPECT_TRUE(report["missing"].empty());
 }
 
+// A window of 4 whose bias was trained with windows of 12, by the formula of Microsoft's table.
+TEST_F(CheckpointImport, SwinOfAnotherWindowIsRefusedByItsTable) {
+  const auto trained = make_swin(small_swin(), 1);
+  at::Tensor t = at::arange(-3, 4, at::kDouble) * 8 / 11;
+  t = t.sign() * at::log2(t.abs() + 1) / 3;
+  NamedTensors tensors = {{"encoder.layers.0.blocks.0.attn.relative_coords_table",
+                           at::stack(at::meshgrid({t, t}, "ij"), -1).unsqueeze(0).to(at::kFloat)}};
+  ModelOptions options = small_swin();
+  options.swin.window = 4;
+  const auto encoder = make_swin(options, 1);
+  try {
+    load_pretrained(*encoder, options, "memory", tensors);
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_NE(error.hint().find("'[12,12,"), std::string::npos) << error.hint();
+  }
+}
+
 TEST_F(CheckpointImport, SwinOfOtherSizesIsRefused) {
   const auto trained = make_swin(small_swin(), 1);
   export_encoder(*trained, small_swin(), file("three.safetensors"));

@@ -177,15 +177,19 @@ SwinTrunk::SwinTrunk(SwinDimensions dimensions) : dimensions_(std::move(dimensio
   norm_ = register_module("norm", std::make_shared<LayerNorm>(d.last_width(), kSwinEpsilon));
 }
 
-at::Tensor SwinTrunk::embed(const at::Tensor& images_BCHW) const {
+at::Tensor SwinTrunk::embed_patches(const at::Tensor& images_BCHW) const {
   const SwinDimensions& d = dimensions_;
   check_images(images_BCHW, d);
-  if (!d.per_band) return patch_embed_->normed(images_BCHW);
-  const at::Tensor tokens = patch_embed_->normed(to_mosaic(images_BCHW, d));
+  return patch_embed_->normed(d.per_band ? to_mosaic(images_BCHW, d) : images_BCHW);
+}
+
+at::Tensor SwinTrunk::add_band_embed(const at::Tensor& tokens_BLC) const {
+  const SwinDimensions& d = dimensions_;
+  if (!d.per_band) return tokens_BLC;
   const at::Tensor tiles =
-      tokens.view({-1, d.tile_rows(), d.grid(), d.tile_columns(), d.grid(), d.width}) +
+      tokens_BLC.view({-1, d.tile_rows(), d.grid(), d.tile_columns(), d.grid(), d.width}) +
       band_embed_.view({d.tile_rows(), 1, d.tile_columns(), 1, d.width});
-  return tiles.view(tokens.sizes());
+  return tiles.view(tokens_BLC.sizes());
 }
 
 // The closures may run again in backward: what they use is held by value.
@@ -228,7 +232,7 @@ SwinTransformer::SwinTransformer(SwinDimensions dimensions, int64_t num_classes)
 
 at::Tensor SwinTransformer::forward_features(const at::Tensor& images_BCHW, UnitRunner& runner) {
   const SwinDimensions& d = dimensions();
-  at::Tensor x_BLE = encode(embed(images_BCHW), {}, runner);
+  at::Tensor x_BLE = encode(add_band_embed(embed_patches(images_BCHW)), {}, runner);
   if (d.per_band) {
     // Bands lie side by side; a patch is a place, whatever the band.
     x_BLE = x_BLE
@@ -243,7 +247,7 @@ at::Tensor SwinTransformer::forward_features(const at::Tensor& images_BCHW, Unit
 at::Tensor SwinTransformer::forward_logits(const at::Tensor& images_BCHW,
                                            const std::vector<at::Tensor>& scales,
                                            UnitRunner& runner) {
-  return head_->forward(encode(embed(images_BCHW), scales, runner).mean(1));
+  return head_->forward(encode(add_band_embed(embed_patches(images_BCHW)), scales, runner).mean(1));
 }
 
 void SwinTransformer::initialize(const std::string& name, const at::Tensor& values,

@@ -87,9 +87,12 @@ class SwinTrunk : public torch::nn::Module {
   explicit SwinTrunk(SwinDimensions dimensions);
   const SwinDimensions& dimensions() const { return dimensions_; }
 
-  // Patch tokens through their norm, (B, L, C), with the band embedding where bands have tokens of
-  // their own. Throws Error naming both sides when size or channels are not the model's.
-  at::Tensor embed(const at::Tensor& images_BCHW) const;
+  // Patch tokens through their norm, (B, L, C). Throws Error naming both sides when size or
+  // channels are not the model's.
+  at::Tensor embed_patches(const at::Tensor& images_BCHW) const;
+  // Says which band each token is of, where bands have tokens of their own; the same tokens
+  // otherwise.
+  at::Tensor add_band_embed(const at::Tensor& tokens_BLC) const;
   // All blocks and the final norm: (B, L, C) -> (B, L / 4^(stages - 1), E). Every block and merging
   // is a unit of the runner. `scales` as ClassifyingEncoder::forward_logits takes them.
   at::Tensor encode(at::Tensor x_BLC, const std::vector<at::Tensor>& scales,

@@ -89,8 +89,9 @@ at::Tensor reference_window_attention(const at::Tensor& qkv_BLE, const at::Tenso
   const at::Tensor q = unit_length(parts[0].to(wide)).to(type);
   const at::Tensor k = unit_length(parts[1].to(wide)).to(type);
   const at::Tensor index = relative_position_index(g, bias_hT.options()).flatten();
-  const at::Tensor bias =
-      bias_hT.index_select(1, index).view({heads, g.window_tokens(), g.window_tokens()});
+  // Not index_select: the sums of its gradient have no fixed order on a GPU.
+  const at::Tensor bias = bias_hT.index({at::indexing::Slice(), index})
+                              .view({heads, g.window_tokens(), g.window_tokens()});
   at::Tensor scores =
       at::matmul(q, k.transpose(-2, -1)).to(wide) * scale_h.view({heads, 1, 1}) + bias;
   if (is_shifted) {

@@ -358,12 +358,12 @@ TrainSummary Trainer::run(const std::string& config, const Json& header) {
     train();
   } catch (...) {
     complete_save_after_error();
-    if (telemetry_ != nullptr) telemetry_->finish();
+    finish_telemetry();
     throw;
   }
   end_progress();
 
-  if (telemetry_ != nullptr) summary_.telemetry = telemetry_->finish();
+  summary_.telemetry = finish_telemetry();
   summary_.steps = steps_done_;
   summary_.seconds = seconds_since(start_);
   summary_.data_wait =
@@ -572,7 +572,8 @@ void Trainer::save(bool goes_on) {
     checkpointer_->save(saves, steps_done_, state_pieces(true), state, config_, begin);
     note_saved_checkpoints();
   }
-  agreed_[kSaveHasEnded] = 0;  // that was about the save before
+  // These were about the save before, also where they come from a step after its vote.
+  agreed_[kSaveHasEnded] = agreed_[kSaveIsDue] = 0;
   last_saved_step_ = steps_done_;
   last_save_ = Clock::now();
   window_->exclude(last_save_ - begin);
@@ -593,6 +594,17 @@ void Trainer::note_saved_checkpoints() {
                        {"path", saved.path.string()},
                        {"stall_seconds", saved.stall_seconds},
                        {"write_seconds", saved.write_seconds}});
+  }
+}
+
+// What was trained is worth more than the trace of its power.
+Json Trainer::finish_telemetry() {
+  if (telemetry_ == nullptr) return {};
+  try {
+    return telemetry_->finish();
+  } catch (const std::exception& error) {
+    log_warning(fmt::format("the trace of power and utilisation was lost: {}", error.what()));
+    return {};
   }
 }
 

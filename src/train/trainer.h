@@ -109,6 +109,7 @@ class Trainer {
   bool save_has_ended() const;
   void note_saved_checkpoints();
   void complete_save_after_error();
+  Json finish_telemetry();
   void inspect_finished_steps(size_t leave);
   void inspect(const Pending& pending);
   std::string origin_of_non_finite(const Pending& pending) const;

@@ -258,15 +258,15 @@ class SimMim(torch.nn.Module):
         c = self.c
         x = self.patch_embed.proj(self.to_tiles(images) if c["per_band"] else images)
         x = self.patch_embed.norm(x.permute(0, 2, 3, 1))
-        if c["per_band"]:
-            grid = c["image_size"] // c["patch"]
-            embed = self.band_embed.t()[None, :, :, None, None].expand(-1, -1, -1, grid, grid)
-            x = x + torch.stack([self.to_tiles(e[None])[0, 0] for e in embed[0]], -1)[None]
         if mask is not None:
             if c["per_band"]:
                 mask = self.to_tiles(mask.expand(-1, c["channels"], -1, -1))
             mask = mask.permute(0, 2, 3, 1)
             x = x * (1 - mask) + self.mask_token.view(1, 1, 1, -1) * mask
+        if c["per_band"]:
+            grid = c["image_size"] // c["patch"]
+            embed = self.band_embed.t()[None, :, :, None, None].expand(-1, -1, -1, grid, grid)
+            x = x + torch.stack([self.to_tiles(e[None])[0, 0] for e in embed[0]], -1)[None]
         for layer in self.layers:
             x = layer(x)
         return self.norm(x)
