@@ -815,6 +815,11 @@ def check_swin(chips, folder):
             "--model.swin.window", 4, "--model.swin.tokens", tokens, "--model.swin.loss", loss,
             "--model.image_size", 16, "--model.channels", 2, "--json"))
         assert imported["unmatched"] == [] and imported["missing"] == [], imported
+    wider = ["finetune", folder / "swin_joint", "--root", chips, "--output", folder / "wider",
+             "--epochs", 1, "--evaluation", "none", "--batch_size", 12, "--json"]
+    assert "which windows of 3 do not fill" in run(*wider, "--window", 3, expect=2).stderr
+    shutil.rmtree(folder / "wider")
+    assert last_json(run(*wider, "--window", 8))["trained_parameters"] > 0
     check_import_with_another_window(folder)
 
 
