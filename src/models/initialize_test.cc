@@ -59,7 +59,7 @@ TEST(Initialize, WeightsMayComeLater) {
   const std::shared_ptr<Objective> now = make_objective(options, 3);
   const std::shared_ptr<Objective> later = make_objective(options, 3, Weights::kLater);
   for (const auto& item : later->module().named_parameters()) {
-    const at::Tensor& expected = now->module().named_parameters()[item.key()];
+    const at::Tensor expected = now->module().named_parameters()[item.key()];
     EXPECT_EQ(has_memory(item.value()), !item.value().requires_grad()) << item.key();
     ASSERT_EQ(item.value().sizes(), expected.sizes()) << item.key();
     const at::Tensor values = at::empty_like(expected);
