@@ -83,7 +83,8 @@ Outcome run_demo_modis(const Words& words) {
   const bool is_synthetic = options.root.empty();
   if (is_synthetic) {
     options.root = in("granules");
-    // Half as long as real ones: more granules, and so more weather, in the same time.
+    // Half as long as real ones: more granules, and so more weather, in the same time. The demo's
+    // seeds count from 0, those of synthesize from 1.
     step("data", {"synthesize", "--platform", "terra", "--granules",
                   std::to_string(options.granules), "--scans", "103", "--deflate_level", "1",
                   "--seed", std::to_string(1 + options.seed), "--output", options.root});

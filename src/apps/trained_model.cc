@@ -35,9 +35,9 @@ TrainedModel open_trained_model(const std::string& path, const std::string& weig
 
 models::ModelOptions model_at(const TrainedModel& trained, int64_t image_size, int64_t window) {
   const models::ModelOptions& model = trained.options.model;
-  const bool is_same = image_size == 0 || image_size == model.image_size;
-  if (is_same && window == 0) return model;
-  models::ModelOptions changed = models::resized(model, is_same ? model.image_size : image_size);
+  const int64_t side = image_size == 0 ? model.image_size : image_size;
+  if (side == model.image_size && window == 0) return model;
+  models::ModelOptions changed = models::resized(model, side);
   if (window == 0) return changed;
   if (!models::is_swin(model.name)) {
     throw UsageError(fmt::format("{} has no windows.", model.name), "leave --window out.");

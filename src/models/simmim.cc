@@ -148,11 +148,11 @@ std::vector<at::Tensor> SimMim::scales_of(const Batch& batch) const {
 
 at::Tensor SimMim::predict(const Batch& batch, const at::Tensor& units, UnitRunner& runner) {
   const SwinDimensions& d = dimensions();
-  const at::Tensor tokens_BLC = embed_patches(batch.images_BCHW);
+  const at::Tensor tokens_BLC = embed(batch.images_BCHW);
   const at::Tensor masked = at::where(token_mask(copy_to_device(units, tokens_BLC.device())),
                                       mask_token_.to(tokens_BLC.scalar_type()), tokens_BLC);
-  // Masked tokens know their band, too: else those of one place would be the same in all bands.
-  const at::Tensor latent_BLE = encode(add_band_embed(masked), scales_of(batch), runner);
+  // Masked tokens are told their band in there: those of one place would be the same in all bands.
+  const at::Tensor latent_BLE = encode(masked, scales_of(batch), runner);
   const at::Tensor cells = runner.run(
       "decoder",
       [decoder = decoder_](const at::Tensor& x) {

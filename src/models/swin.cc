@@ -177,7 +177,7 @@ SwinTrunk::SwinTrunk(SwinDimensions dimensions) : dimensions_(std::move(dimensio
   norm_ = register_module("norm", std::make_shared<LayerNorm>(d.last_width(), kSwinEpsilon));
 }
 
-at::Tensor SwinTrunk::embed_patches(const at::Tensor& images_BCHW) const {
+at::Tensor SwinTrunk::embed(const at::Tensor& images_BCHW) const {
   const SwinDimensions& d = dimensions_;
   check_images(images_BCHW, d);
   return patch_embed_->normed(d.per_band ? to_mosaic(images_BCHW, d) : images_BCHW);
@@ -195,6 +195,7 @@ at::Tensor SwinTrunk::add_band_embed(const at::Tensor& tokens_BLC) const {
 // The closures may run again in backward: what they use is held by value.
 at::Tensor SwinTrunk::encode(at::Tensor x_BLC, const std::vector<at::Tensor>& scales,
                              UnitRunner& runner) const {
+  x_BLC = add_band_embed(x_BLC);
   size_t index = 0;  // of the block, over all stages
   for (size_t s = 0; s < stages_.size(); ++s) {
     for (size_t b = 0; b < stages_[s].blocks.size(); ++b, ++index) {
@@ -232,7 +233,7 @@ SwinTransformer::SwinTransformer(SwinDimensions dimensions, int64_t num_classes)
 
 at::Tensor SwinTransformer::forward_features(const at::Tensor& images_BCHW, UnitRunner& runner) {
   const SwinDimensions& d = dimensions();
-  at::Tensor x_BLE = encode(add_band_embed(embed_patches(images_BCHW)), {}, runner);
+  at::Tensor x_BLE = encode(embed(images_BCHW), {}, runner);
   if (d.per_band) {
     // Bands lie side by side; a patch is a place, whatever the band.
     x_BLE = x_BLE
@@ -247,7 +248,7 @@ at::Tensor SwinTransformer::forward_features(const at::Tensor& images_BCHW, Unit
 at::Tensor SwinTransformer::forward_logits(const at::Tensor& images_BCHW,
                                            const std::vector<at::Tensor>& scales,
                                            UnitRunner& runner) {
-  return head_->forward(encode(add_band_embed(embed_patches(images_BCHW)), scales, runner).mean(1));
+  return head_->forward(encode(embed(images_BCHW), scales, runner).mean(1));
 }
 
 void SwinTransformer::initialize(const std::string& name, const at::Tensor& values,

@@ -89,12 +89,10 @@ class SwinTrunk : public torch::nn::Module {
 
   // Patch tokens through their norm, (B, L, C). Throws Error naming both sides when size or
   // channels are not the model's.
-  at::Tensor embed_patches(const at::Tensor& images_BCHW) const;
-  // Says which band each token is of, where bands have tokens of their own; the same tokens
-  // otherwise.
-  at::Tensor add_band_embed(const at::Tensor& tokens_BLC) const;
-  // All blocks and the final norm: (B, L, C) -> (B, L / 4^(stages - 1), E). Every block and merging
-  // is a unit of the runner. `scales` as ClassifyingEncoder::forward_logits takes them.
+  at::Tensor embed(const at::Tensor& images_BCHW) const;
+  // The band embedding where bands have tokens of their own, all blocks and the final norm:
+  // (B, L, C) -> (B, L / 4^(stages - 1), E). Every block and merging is a unit of the runner.
+  // `scales` as ClassifyingEncoder::forward_logits takes them.
   at::Tensor encode(at::Tensor x_BLC, const std::vector<at::Tensor>& scales,
                     UnitRunner& runner) const;
   // Spared by weight decay.
@@ -116,6 +114,8 @@ class SwinTrunk : public torch::nn::Module {
    private:
     std::shared_ptr<LayerNorm> norm_;
   };
+
+  at::Tensor add_band_embed(const at::Tensor& tokens_BLC) const;
 
   SwinDimensions dimensions_;
   std::shared_ptr<Embed> patch_embed_;

@@ -12,6 +12,7 @@
 #include <set>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 #include "core/clock.h"
 #include "core/csv.h"
@@ -263,26 +264,24 @@ void prepare_output(const Job& job, const LaunchEnvironment& environment) {
 
 // What killed processes were writing: of this rank's groups, and of everything where it is alone.
 void remove_leftovers(const Job& job, const LaunchEnvironment& environment) {
+  const auto is_own = [&](const std::string& name) {
+    if (environment.world_size == 1) return true;
+    for (int64_t group = environment.rank; group < job.groups(); group += environment.world_size) {
+      if (name.starts_with(job.places.shard(group).stem().string() + ".")) return true;
+    }
+    return false;
+  };
   for (const fs::path& folder :
        {job.places.output, job.places.notes(), job.places.output / kQuickLookFolder}) {
     if (!fs::exists(folder)) continue;
-    std::vector<fs::path> partial;
+    std::vector<fs::path> leftovers;
     for (const auto& entry : fs::directory_iterator(folder)) {
-      if (entry.path().filename().string().find(".partial") != std::string::npos) {
-        partial.push_back(entry.path());
+      const std::string name = entry.path().filename().string();
+      if (name.find(".partial") != std::string::npos && is_own(name)) {
+        leftovers.push_back(entry.path());
       }
     }
-    if (partial.empty()) continue;
-    if (environment.world_size == 1) {
-      for (const fs::path& path : partial) fs::remove(path);
-      continue;
-    }
-    for (int64_t group = environment.rank; group < job.groups(); group += environment.world_size) {
-      const std::string prefix = job.places.shard(group).stem().string() + ".";
-      for (const fs::path& path : partial) {
-        if (path.filename().string().starts_with(prefix)) fs::remove(path);
-      }
-    }
+    for (const fs::path& path : leftovers) fs::remove(path);
   }
 }
 
@@ -507,7 +506,7 @@ Json make_chips(const ChipJobOptions& options, const LaunchEnvironment& environm
   std::vector<int64_t> groups;
   std::vector<Json> kept;
   for (int64_t group = environment.rank; group < job.groups(); group += environment.world_size) {
-    const auto note = read_note(job, group);
+    auto note = read_note(job, group);
     if (!note) {
       fs::remove(job.places.output / kManifestName);  // it is of other granules
       groups.push_back(group);
@@ -515,7 +514,7 @@ Json make_chips(const ChipJobOptions& options, const LaunchEnvironment& environm
       // Ranks would not know of each other's second try: it is for one process.
       groups.push_back(group);
     } else {
-      kept.push_back(*note);
+      kept.push_back(std::move(*note));
     }
   }
   if (!options.skip_bad) std::ranges::for_each(kept, refuse_bad);

@@ -79,20 +79,22 @@ Hdf4Writer::Hdf4Writer(const std::filesystem::path& path) : path_(path) {
 
 Hdf4Writer::~Hdf4Writer() {
   const std::lock_guard lock(hdf4_mutex());
-  if (file_ != FAIL) SDend(file_);
-  if (objects_ == FAIL) return;
-  Vend(objects_);
-  Hclose(objects_);
+  end();
 }
 
 void Hdf4Writer::close() {
   const std::lock_guard lock(hdf4_mutex());
+  if (!end()) fail("cannot be completed");
+}
+
+bool Hdf4Writer::end() {
   const int32 file = std::exchange(file_, FAIL);
   const int32 objects = std::exchange(objects_, FAIL);
-  if (file != FAIL && SDend(file) == FAIL) fail("cannot be completed");
-  if (objects == FAIL) return;
-  const bool is_ended = Vend(objects) != FAIL;
-  if (Hclose(objects) == FAIL || !is_ended) fail("cannot be completed");
+  bool is_complete = file == FAIL || SDend(file) != FAIL;
+  if (objects == FAIL) return is_complete;
+  is_complete &= Vend(objects) != FAIL;
+  is_complete &= Hclose(objects) != FAIL;
+  return is_complete;
 }
 
 void Hdf4Writer::fail(const std::string& what) const {

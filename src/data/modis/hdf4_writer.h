@@ -55,6 +55,7 @@ class Hdf4Writer {
   void add_array_bytes(const std::string& name, NumberType type, const std::vector<int64_t>& shape,
                        const std::vector<std::string>& dimensions, std::span<const std::byte> bytes,
                        int deflate_level);
+  bool end();  // whether the library took everything
   [[noreturn]] void fail(const std::string& what) const;
 
   std::filesystem::path path_;

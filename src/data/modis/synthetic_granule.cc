@@ -27,6 +27,8 @@ constexpr int64_t kGridStep = 5;
 constexpr int64_t kGridFirst = 2;
 constexpr uint8_t kUncertaintyFill = 255;
 constexpr uint8_t kUnusable = 15;
+constexpr int64_t kOfADay = 6;
+constexpr int64_t kMostGranules = 365 * kOfADay;  // of one year
 
 // All that is known of the swath before it becomes counts.
 struct Swath {
@@ -657,9 +659,6 @@ SyntheticGranule write_synthetic_granule(const fs::path& folder,
   }
   return granule;
 }
-
-constexpr int64_t kOfADay = 6;
-constexpr int64_t kMostGranules = 365 * kOfADay;  // of one year
 
 void SyntheticSetOptions::describe(FieldTable& fields) {
   fields.add("output", &output, "folder of the granules");
