@@ -71,6 +71,9 @@ TEST(LabelJoin, PairsAreOneToOneFromTheClosestOn) {
   EXPECT_EQ(join.label_of_chip, (std::vector<int64_t>{0, 1}));
   EXPECT_EQ(join.ambiguous, 2);
   EXPECT_EQ(join.labels_too_far, 0);
+  // The same chips in the other order.
+  const JoinResult turned = join_labels({moved_north(chip, 10), chip}, labels, "nearest", 20);
+  EXPECT_EQ(turned.label_of_chip, (std::vector<int64_t>{1, 0}));
 }
 
 TEST(LabelJoin, RefusesTwoLabelsForOneChip) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <numeric>
 #include <set>
 #include <sstream>
@@ -90,6 +91,28 @@ TEST(Granule, NamesTimesScansAndScalesAreRead) {
   EXPECT_TRUE(std::isnan(emissive.reflectance_scale));
 }
 
+// The scan's own start is written over in the file, big-endian as HDF4 keeps it.
+TEST(Granule, AScanWithoutATimeHasThatOfItsPlace) {
+  const TemporaryDirectory root;
+  const auto path = write_synthetic_granule(root.path(), small()).level_1b;
+  const auto bytes_of = [](double value) {
+    std::string bytes(sizeof value, 0);
+    std::memcpy(bytes.data(), &value, sizeof value);
+    std::ranges::reverse(bytes);
+    return bytes;
+  };
+  const auto starts =
+      Hdf4File(path).column("Level 1B Swath Metadata", "EV Sector Start Time").value();
+  std::string file = read_file(path);
+  const size_t place = file.find(bytes_of(starts[2]));
+  ASSERT_NE(place, std::string::npos);
+  file.replace(place, sizeof(double), bytes_of(-999));
+  test::write_text(path, file);
+  const Granule granule(path);
+  EXPECT_NEAR(granule.scans()[1].start, 1335954900 + 1.4771, 1e-3);
+  EXPECT_NEAR(granule.scans()[2].start, 1335954900 + 2 * 1.4771, 1e-3);
+}
+
 // The arrays that the listing of a real granule names, as an OPeNDAP server gives it.
 TEST(Granule, HasTheArraysOfARealOne) {
   const char* data = std::getenv("SWATH_DATA");
@@ -169,6 +192,30 @@ TEST(Granule, UncertainValuesBecomeACodeOfTheirOwn) {
       const bool has_value = counts[band][i] <= kLargestCount;
       ASSERT_EQ(all[band][i], has_value ? kUncertain : counts[band][i]) << bands[band] << " " << i;
     }
+  }
+}
+
+// An index is the low half of its byte [MODIS Level 1B Product User's Guide].
+TEST(Granule, UpperBitsOfAnIndexAreNoUncertainty) {
+  const TemporaryDirectory root;
+  const auto path = write_synthetic_granule(root.path(), small()).level_1b;
+  std::string file = read_file(path);
+  const size_t place = file.find(std::string(150, '\x01'));
+  ASSERT_NE(place, std::string::npos);
+  file.replace(place + 25, 100, std::string(100, '\xF1'));  // well inside of an array
+  test::write_text(path, file);
+  const Granule granule(path);
+  int64_t changed = 0;
+  for (const std::string& array : granule.file().array_names()) {
+    if (!array.ends_with("_Uncert_Indexes")) continue;
+    changed += std::ranges::count(granule.file().read<uint8_t>(array), uint8_t{0xF1});
+  }
+  EXPECT_EQ(changed, 100);
+  for (const std::string& band : all_bands()) {
+    const auto counts = band_of(granule, band);
+    auto marked = counts;
+    granule.mark_uncertain({band}, 1, {marked.data()});
+    EXPECT_EQ(marked, counts) << band;
   }
 }
 
