@@ -44,6 +44,8 @@ def write(name, product=PRODUCT, without=(), label_type="i4"):
         category = file.createGroup("/statistics/category")
         ice = category.createVariable("ice", "i4", ("npatches",))
         ice[0], ice[2] = 100, 16384  # that of the second was never set
+        water = category.createVariable("water", "i4", ("npatches",), fill_value=-999)
+        water[:] = [16384, -999, 0]
 
 
 write(f"CMPST_{PRODUCT}.nc")

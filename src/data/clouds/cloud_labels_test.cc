@@ -238,13 +238,16 @@ TEST(CloudLabelsNetcdf, FilesInTheProducersLayoutAreRead) {
   EXPECT_FALSE(labels.places[2].has_position());
   EXPECT_EQ(labels.property_names,
             (std::vector<std::string>{"Cloud_Optical_Thickness_mean", "Cloud_Optical_Thickness_std",
-                                      "Cloud_Phase_Infrared_ice"}));
+                                      "Cloud_Phase_Infrared_ice", "Cloud_Phase_Infrared_water"}));
   EXPECT_EQ(labels.properties_of(0)[0], 12.5);
   EXPECT_TRUE(std::isnan(labels.properties_of(1)[0]));
   EXPECT_EQ(labels.properties_of(2)[1], 3);
   EXPECT_EQ(labels.properties_of(0)[2], 100);
   EXPECT_TRUE(std::isnan(labels.properties_of(1)[2]));
   EXPECT_EQ(labels.properties_of(2)[2], 16384);
+  EXPECT_EQ(labels.properties_of(0)[3], 16384);
+  EXPECT_TRUE(std::isnan(labels.properties_of(1)[3]));  // the variable's own fill value
+  EXPECT_EQ(labels.properties_of(2)[3], 0);
 }
 
 TEST(CloudLabelsNetcdf, BadFilesAreNamed) {
