@@ -1,11 +1,13 @@
 #include "bench/silent_rank_bench.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "bench/measured_step.h"
 #include "core/error.h"
 #include "core/tensor/memory.h"
 #include "models/model_list.h"
+#include "models/swin_options.h"
 
 namespace swath::bench {
 namespace {
@@ -146,6 +148,43 @@ TEST(SilentRankBench, TheMemoryTableIsWhatOneProcessHolds) {
     expect_part("model", before_the_step - of_batch - of_moments);
     expect_part("gradients", all - before_the_step);
     expect_part("total_adamw", all);
+  }
+}
+
+// What a loss holds for its backward pass of two images more, with the fused operators: position
+// biases are held once, whatever the batch.
+TEST(SilentRankBench, TheActivationsOfTheTableAreWhatALossHolds) {
+  install_memory_counter();
+  struct Case {
+    const char* name;
+    const char* tokens;
+    const char* loss;
+  };
+  for (const auto& [name, tokens, loss] :
+       {Case{"swin_v2_tiny", "joint", "l1"}, Case{"swin_v2_tiny", "joint", "cross_entropy"},
+        Case{"swin_v2_tiny", "per_band", "l1"}, Case{"swin_v2_tiny", "per_band", "cross_entropy"},
+        Case{"vit_tiny", "joint", "l1"}}) {
+    SCOPED_TRACE(fmt::format("{} {} {}", name, tokens, loss));
+    StepBenchOptions options;
+    options.model.name = name;
+    options.model.image_size = 128;
+    options.model.channels = 6;
+    if (models::is_swin(name)) {
+      options.model.swin.tokens = tokens;
+      options.model.swin.loss = loss;
+    }
+    const auto objective = make_workload(options);
+    const auto held = [&](int64_t batch_size) {
+      options.batch_size = batch_size;
+      const Batch batch = random_batch(options, objective->spec(), c10::kCPU);
+      UnitRunner runner;
+      const int64_t before = memory_stats(c10::kCPU).allocated_bytes;
+      const models::LossResult result = objective->loss(batch, runner);
+      return memory_stats(c10::kCPU).allocated_bytes - before;
+    };
+    const double said = models::memory_of(objective->spec(), 2).at("activations").get<double>();
+    const auto of_two = static_cast<double>(held(4) - held(2));
+    EXPECT_NEAR(said / of_two, 1, 0.02);
   }
 }
 
