@@ -116,6 +116,8 @@ TEST(SwinSpec, AMosaicOfAnyNumberOfBandsIsCutEvenly) {
       EXPECT_EQ(map.rows % map.window_rows, 0) << channels;
       EXPECT_EQ(map.columns % map.window_columns, 0) << channels;
       EXPECT_LE(map.window_columns, 37) << channels;
+      EXPECT_EQ(map.shift_columns, map.window_columns == map.columns ? 0 : map.window_columns / 2)
+          << channels;
     }
   }
 }
