@@ -648,18 +648,28 @@ Json run_with_signal(const TemporaryDirectory& root, const ChipJobOptions& optio
   return Json::parse(read_file(root / "result.json"));
 }
 
-// What ends a process counts against the granule that it read; the others are cut.
-TEST(ChipJob, AGranuleThatEndsItsProcessIsNamedAndCounted) {
-  const TemporaryDirectory root;
+// Twelve granules, and a job that cuts them into four shards whatever is wrong with one.
+void write_an_hour(const TemporaryDirectory& root) {
   for (int minute = 0; minute < 60; minute += 5) {
     write_synthetic_granule(root / "granules", small(minute));
   }
+}
+
+ChipJobOptions attempt_at_an_hour(const TemporaryDirectory& root, int attempt) {
+  ChipJobOptions options = job_of(root, "try" + std::to_string(attempt));
+  options.granules_per_shard = 3;
+  options.skip_bad = true;
+  return options;
+}
+
+// What ends a process counts against the granule that it read; the others are cut.
+TEST(ChipJob, AGranuleThatEndsItsProcessIsNamedAndCounted) {
+  const TemporaryDirectory root;
+  write_an_hour(root);
   const Json whole = run(job_of(root, "whole"));
   bool has_crashed = false;
   for (int attempt = 0; attempt < 50 && !has_crashed; ++attempt) {
-    ChipJobOptions options = job_of(root, "try" + std::to_string(attempt));
-    options.granules_per_shard = 3;
-    options.skip_bad = true;
+    const ChipJobOptions options = attempt_at_an_hour(root, attempt);
     const Json result = run_with_signal(root, options, SIGABRT, 10 + 3 * attempt);
     // An error: it was between two granules. No crash: it had done its work.
     has_crashed = !result.contains("error") && result.at("bad_granules").contains("crash");
@@ -681,14 +691,10 @@ TEST(ChipJob, AGranuleThatEndsItsProcessIsNamedAndCounted) {
 // Memory that runs out, or someone's hand: no granule is left out for it.
 TEST(ChipJob, AProcessThatIsKilledCountsAgainstNoGranule) {
   const TemporaryDirectory root;
-  for (int minute = 0; minute < 60; minute += 5) {
-    write_synthetic_granule(root / "granules", small(minute));
-  }
+  write_an_hour(root);
   bool was_reading = false;
   for (int attempt = 0; attempt < 50 && !was_reading; ++attempt) {
-    ChipJobOptions options = job_of(root, "try" + std::to_string(attempt));
-    options.granules_per_shard = 3;
-    options.skip_bad = true;
+    const ChipJobOptions options = attempt_at_an_hour(root, attempt);
     const Json result = run_with_signal(root, options, SIGKILL, 10 + 3 * attempt);
     if (!result.contains("error")) {
       EXPECT_EQ(result.at("used"), 12);
